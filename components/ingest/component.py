@@ -1,0 +1,45 @@
+"""Read a COCO folder and cut it into tiles."""
+
+from typing import List
+
+from kfp import dsl
+
+from aerodet.components._image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def ingest(
+    dataset: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+    source: str,
+    part: str,
+    classes: List[str],
+    size: int,
+    overlap: float,
+    scale: float,
+    min_visible: float,
+    keep_empty: float,
+    on_bad_box: str,
+    test_fraction: float,
+    seed: int,
+):
+    """Read a COCO folder and cut its frames into tiles.
+
+    Args:
+        dataset: Image set: COCO annotations and tar shards.
+        metrics: Images and boxes.
+        source: The folder, as the pod sees it.
+        part: ``all``, ``train`` or ``test``; the last two are the sides of a split that keeps places together.
+        classes: Class names wanted; ``plane:aircraft`` reads the file's ``plane`` as ``aircraft``.
+        size: Side of a tile in pixels, a multiple of 16.
+        overlap: Share of a tile's side that neighbours have in common.
+        scale: Frames are resized by it before they are cut.
+        min_visible: Least share of a box that a tile must show to keep it.
+        keep_empty: Share of the tiles without boxes that is kept.
+        on_bad_box: ``fail``, ``fix`` or ``drop`` boxes outside the frame or of no size.
+        test_fraction: Share of the images held apart for ``test``.
+        seed: Of the split and of the choice of empty tiles.
+    """
+    from aerodet import stages
+
+    stages.run(stages.ingest, locals())

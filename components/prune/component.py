@@ -1,0 +1,35 @@
+"""Cut weak channels out of a checkpoint."""
+
+from kfp import dsl
+
+from aerodet.components._image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def prune(
+    model: dsl.Input[dsl.Model],
+    pruned: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    threshold: float = 0.0,
+    keep: float = 0.0,
+    normalizer: str = "max",
+    criterion: str = "union",
+    granularity: int = 8,
+    min_filters: int = 16,
+):
+    """Cut weak channels out of a checkpoint by TAO's rule; the tensors really get smaller.
+
+    Args:
+        model: Float checkpoint.
+        pruned: Smaller checkpoint and ``pruning.json``.
+        metrics: Threshold, parameters before and after.
+        threshold: ``-pth``, used when ``keep`` is 0.
+        keep: Share of the parameters to keep at most; the lowest threshold that does it is searched.
+        normalizer: ``max`` or ``L2``.
+        criterion: ``union``, ``intersection``, ``arithmetic_mean`` or ``geometric_mean``.
+        granularity: The number of channels kept is a multiple of it.
+        min_filters: At least so many stay.
+    """
+    from aerodet import stages
+
+    stages.run(stages.prune, locals())

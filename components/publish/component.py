@@ -1,0 +1,35 @@
+"""Publish an INT8 export to the model registry."""
+
+from kfp import dsl
+
+from aerodet.components._image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def publish(
+    bundle: dsl.Input[dsl.Model],
+    evaluation: dsl.Input[dsl.Artifact],
+    benchmark: dsl.Input[dsl.Artifact],
+    version: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    registry: str,
+    name: str,
+    run_id: str,
+):
+    """Publish an INT8 export to the model registry, with its metrics and digests, as one version.
+
+    The same files published again are the same version. An export without engine or graph is refused.
+
+    Args:
+        bundle: The export.
+        evaluation: Of its INT8 graph.
+        benchmark: Its latency.
+        version: ``version.json``: name, number and address in the registry.
+        metrics: The version's number.
+        registry: Address, such as ``sqlite:///registry/registry.db``.
+        name: Registered model.
+        run_id: The run that made it.
+    """
+    from aerodet import stages
+
+    stages.run(stages.publish, locals())

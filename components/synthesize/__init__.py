@@ -1,0 +1,5 @@
+"""Render overhead scenes of airports."""
+
+from aerodet.components.synthesize.component import synthesize
+
+__all__ = ["synthesize"]

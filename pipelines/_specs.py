@@ -1,0 +1,58 @@
+"""Experiment specs of a profile's arms."""
+
+from __future__ import annotations
+
+from aerodet.detectnet.spec import format_spec
+from aerodet.detectnet.spec_builder import SpecOptions, build_spec
+from aerodet.pipelines.profiles import Arm, Profile
+
+__all__ = ["arm_spec"]
+
+
+def arm_spec(profile: Profile, arm: Arm, *, load_graph: bool, qat: bool) -> str:
+    """Return the spec of one training as protobuf text.
+
+    Args:
+        profile: the run's choices.
+        arm: the training.
+        load_graph: it starts from another arm's whole network; without this TAO would restart the heads.
+        qat: train with fake quantisation.
+
+    Raises:
+        SpecError: a value is out of TAO's limits.
+    """
+    t, a, m = profile.training, profile.training.augmentation, profile.model
+    options = SpecOptions(
+        classes=tuple(profile.classes),
+        image_width=profile.size,
+        image_height=profile.size,
+        layers=int(m.arch.removeprefix("resnet")),
+        width=m.width,
+        all_projections=m.all_projections,
+        bn_momentum=m.bn_momentum,
+        load_graph=load_graph,
+        pretrained="init/model.pt" if load_graph else "",
+        enable_qat=qat,
+        batch_size=t.batch_size,
+        min_learning_rate=min(t.min_learning_rate, arm.max_learning_rate),
+        max_learning_rate=arm.max_learning_rate,
+        soft_start=t.soft_start,
+        annealing=t.annealing,
+        regularizer="l1" if t.l1_weight else "none",
+        regularizer_weight=t.l1_weight,
+        hflip_probability=a.hflip_probability,
+        vflip_probability=a.vflip_probability,
+        zoom_min=a.zoom_min,
+        zoom_max=a.zoom_max,
+        translate_max=a.translate_max,
+        color_shift_stddev=a.color_shift_stddev,
+        hue_rotation_max=a.hue_rotation_max,
+        saturation_shift_max=a.saturation_shift_max,
+        contrast_scale_max=a.contrast_scale_max,
+        deadzone_radius=t.deadzone_radius,
+        coverage_threshold=t.coverage_threshold,
+        validation_period=t.validation_period,
+        first_validation_epoch=t.validation_period,
+        seed=profile.seed,
+    )
+    return format_spec(build_spec(options))

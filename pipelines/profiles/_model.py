@@ -1,0 +1,187 @@
+"""The schema of a profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+__all__ = [
+    "Arm",
+    "Augmentation",
+    "Benchmark",
+    "Data",
+    "Embedded",
+    "Export",
+    "Model",
+    "Profile",
+    "Prune",
+    "Publish",
+    "Training",
+]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+ClassName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$")]  # TAO lower-cases labels; upper case gives AP 0
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Embedded(_Section):
+    """Scenes rendered where no folder of images is given."""
+
+    real: Count = Field(300, description="sensor-look scenes that stand for the real images")
+    synthetic: Count = Field(500, description="clean scenes for the synthetic arm")
+    test: Count = Field(150, description="sensor-look scenes of other airports to test on")
+    gsd: Annotated[float, Field(gt=0, le=5)] = Field(1.0, description="ground sample distance, m/px")
+
+
+class Data(_Section):
+    """Images of one's own, and how they are cut and split."""
+
+    real: str = Field("", description="folder of COCO images; empty: embedded scenes")
+    synthetic: str = Field("", description="folder of COCO images; empty: embedded scenes")
+    test: str = Field("", description="folder of COCO images; empty: places held apart from `real`")
+    classes: list[str] = Field(
+        [], description="names in the COCO files, such as plane:aircraft for `plane` as `aircraft`; empty: `classes`"
+    )
+    test_fraction: Fraction = Field(0.25, description="share of the images held apart when there is no test folder")
+    overlap: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="of neighbouring tiles, as a share of a tile")
+    scale: Annotated[float, Field(gt=0, le=4)] = Field(1.0, description="frames are resized by it before they are cut")
+    min_visible: Share = Field(0.3, description="a box of which less than this is in a tile is left out of it")
+    keep_empty: Share = Field(0.5, description="share of the tiles without aircraft that is kept")
+    on_bad_box: Literal["fail", "fix", "drop"] = Field("fail", description="boxes outside the frame or of no size")
+    fraction: Fraction = Field(0.1, description="share of the real images that the finetune arm gets")
+
+
+class Model(_Section):
+    """The network."""
+
+    arch: Literal["resnet10", "resnet18", "resnet34"] = "resnet18"
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    all_projections: bool = False
+    bn_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
+
+
+class Augmentation(_Section):
+    """TAO's augmentation, by TAO's names, for both axes where they are the same."""
+
+    hflip_probability: Share = 0.5
+    vflip_probability: Share = 0.5
+    zoom_min: Annotated[float, Field(gt=0)] = 0.8
+    zoom_max: Annotated[float, Field(gt=0)] = 1.25
+    translate_max: Annotated[float, Field(ge=0)] = 8.0
+    color_shift_stddev: Annotated[float, Field(ge=0)] = 0.05
+    hue_rotation_max: Annotated[float, Field(ge=0)] = 25.0
+    saturation_shift_max: Share = 0.2
+    contrast_scale_max: Share = 0.2
+
+
+class Training(_Section):
+    """What all arms share."""
+
+    batch_size: Count = 16
+    min_learning_rate: Annotated[float, Field(gt=0)] = 5e-6
+    soft_start: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    annealing: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    l1_weight: Annotated[float, Field(ge=0)] = 3e-9
+    deadzone_radius: Share = 0.4
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, description="share of an arm's own images on which the best epoch is chosen"
+    )
+    validation_period: Count = Field(2, description="epochs between validations")
+    coverage_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    augmentation: Augmentation = Augmentation()
+
+
+class Arm(_Section):
+    """One training."""
+
+    steps: Count = Field(description="optimiser steps; the spec gets the epochs that come nearest from above")
+    max_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    synthetic_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of an epoch drawn from the synthetic images, beside the arm's own"
+    )
+
+
+class Prune(_Section):
+    """TAO's pruning options."""
+
+    threshold: Annotated[float, Field(ge=0)] | None = Field(None, description="-pth; or give `keep`")
+    keep: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        0.33, description="share of the parameters to keep at most: the lowest threshold that does it is searched"
+    )
+    normalizer: Literal["max", "L2"] = "max"
+    criterion: Literal["union", "intersection", "arithmetic_mean", "geometric_mean"] = "union"
+    granularity: Count = 8
+    min_filters: Count = 16
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.threshold is None) == (self.keep is None):
+            raise ValueError("give either `threshold` or `keep`, the other as null")
+        return self
+
+
+class Export(_Section):
+    """What is exported besides ONNX."""
+
+    engine: Literal["auto", "none"] = Field("auto", description="a TensorRT engine where a builder is installed")
+    compute_capabilities: list[Annotated[str, StringConstraints(pattern=r"^\d+\.\d$")]] = Field(
+        ["8.9"], description="GPUs to build for when this machine has none"
+    )
+
+
+class Benchmark(_Section):
+    """How latency is compared."""
+
+    batch: Count = 4
+    threads: Count = 2
+    pairs: Count = 30
+
+
+class Publish(_Section):
+    """Where the engine goes."""
+
+    name: Annotated[str, StringConstraints(min_length=1)] = "aircraft-detector"
+
+
+class Profile(_Section):
+    """A whole run.
+
+    ``size`` is the side in pixels of tiles, scenes and the network's input; a multiple of 16.
+    """
+
+    name: str
+    description: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    classes: list[ClassName] = ["aircraft"]
+    size: Annotated[int, Field(ge=64, multiple_of=16)] = 512
+    embedded: Embedded = Embedded()  # type: ignore[call-arg]
+    data: Data = Data()  # type: ignore[call-arg]
+    model: Model = Model()
+    training: Training = Training()  # type: ignore[call-arg]
+    real: Arm
+    synthetic: Arm
+    finetune: Arm
+    retrain: Arm
+    qat: Arm
+    prune: Prune = Prune()  # type: ignore[call-arg]
+    export: Export = Export()  # type: ignore[call-arg]
+    benchmark: Benchmark = Benchmark()
+    publish: Publish = Publish()
+
+    def with_sources(
+        self, *, real: Path | None, synthetic: Path | None, test: Path | None, seed: int | None
+    ) -> Profile:
+        """Return a copy with the folders and the seed of the command line."""
+        given = {"real": real, "synthetic": synthetic, "test": test}
+        sources = {k: str(v.resolve()) for k, v in given.items() if v is not None}
+        update: dict[str, object] = {"data": self.data.model_copy(update=sources)}
+        if seed is not None:
+            update["seed"] = seed
+        return self.model_copy(update=update)

@@ -1,0 +1,57 @@
+"""Labelled images: COCO and KITTI in and out, image sets in shards, tiles, splits and audits.
+
+::
+
+    source = read_coco("airbus-train")                          # what was fixed or left out: source.report
+    train, test = split_by_fraction(source.records, 10 / 13, seed=1)
+    tile_images(source, "tiles", 512, overlap=0.2)
+    tiles = ImageSet("tiles")
+    audit({"train": tiles}).errors
+"""
+
+from __future__ import annotations
+
+from aerodet.data.audit import Audit, Finding, SetAudit, audit
+from aerodet.data.coco import CocoReport, CocoSource, OnBadBox, find_coco, group_of, read_coco
+from aerodet.data.kitti import KittiReport, kitti_label, read_kitti, write_kitti
+from aerodet.data.pixels import decode_image, encode_image
+from aerodet.data.records import Boxes, ImageFiles, ImageRecord, Images, Labels, Pixels
+from aerodet.data.shards import ANNOTATIONS, ImageSet, ImageSetWriter, coco_document
+from aerodet.data.splits import Split, split_by_fraction
+from aerodet.data.tiles import Tile, TileReport, tile_frame, tile_grid, tile_images
+
+__all__ = [
+    "ANNOTATIONS",
+    "Audit",
+    "Boxes",
+    "CocoReport",
+    "CocoSource",
+    "Finding",
+    "ImageFiles",
+    "ImageRecord",
+    "ImageSet",
+    "ImageSetWriter",
+    "Images",
+    "KittiReport",
+    "Labels",
+    "OnBadBox",
+    "Pixels",
+    "SetAudit",
+    "Split",
+    "Tile",
+    "TileReport",
+    "audit",
+    "coco_document",
+    "decode_image",
+    "encode_image",
+    "find_coco",
+    "group_of",
+    "kitti_label",
+    "read_coco",
+    "read_kitti",
+    "split_by_fraction",
+    "tile_frame",
+    "tile_grid",
+    "tile_images",
+    "write_kitti",
+]

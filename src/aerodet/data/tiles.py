@@ -1,0 +1,266 @@
+"""Frames cut into tiles of the network's size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aerodet.data.records import Boxes, ImageRecord, Images, Pixels
+from aerodet.data.shards import ImageSetWriter
+from aerodet.errors import SpecError
+from aerodet.progress import track
+
+__all__ = ["Tile", "TileReport", "tile_frame", "tile_grid", "tile_images"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """One tile: its record, with boxes in the tile's pixels, and its pixels, uint8 RGB [size, size, 3]."""
+
+    record: ImageRecord
+    image: Pixels
+
+
+@dataclass(slots=True)
+class TileReport:
+    """What cutting did to the boxes.
+
+    Args:
+        frames: frames cut.
+        tiles: tiles kept.
+        empty_tiles: tiles without a box among them.
+        left_out: empty tiles that were not kept.
+        frame_boxes: boxes in the frames.
+        tile_boxes: boxes in the tiles; with overlap a box appears in several.
+        clipped: boxes in tiles that show only a part of their object.
+        slivers: parts of boxes left out because too little of the box is in that tile.
+        lost: boxes that appear in no tile at all: too small to be kept anywhere.
+    """
+
+    frames: int = 0
+    tiles: int = 0
+    empty_tiles: int = 0
+    left_out: int = 0
+    frame_boxes: int = 0
+    tile_boxes: int = 0
+    clipped: int = 0
+    slivers: int = 0
+    lost: int = 0
+
+    def __add__(self, other: TileReport) -> TileReport:
+        """Return the sum, count by count."""
+        mine, theirs = asdict(self), asdict(other)
+        return TileReport(**{name: mine[name] + theirs[name] for name in mine})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return asdict(self)
+
+
+def tile_grid(width: int, height: int, size: int, overlap: float = 0.2) -> list[tuple[int, int]]:
+    """Return the top left corners of the tiles that cover a frame, row by row.
+
+    The last row and column are shifted back to end at the frame's edge; a frame smaller than a tile has one tile, at 0.
+
+    Args:
+        width: of the frame, pixels.
+        height: of the frame, pixels.
+        size: side of a tile, pixels, a multiple of 16.
+        overlap: share of a tile's side that neighbours have in common, at least 0 and under 1.
+
+    Raises:
+        SpecError: the size or the overlap is out of its limits.
+    """
+    if size < 16 or size % 16:
+        raise SpecError(
+            f"tile size {size} must be a multiple of 16, the stride of the network; {max(16, size // 16 * 16)} would do"
+        )
+    if not 0 <= overlap < 1:
+        raise SpecError(f"tile overlap {overlap} must be at least 0 and less than 1; 0.2 is usual")
+    step = max(1, round(size * (1 - overlap)))
+    return [(x, y) for y in _starts(height, size, step) for x in _starts(width, size, step)]
+
+
+def tile_frame(
+    image: Pixels,
+    record: ImageRecord,
+    size: int,
+    overlap: float = 0.2,
+    *,
+    scale: float = 1.0,
+    min_visible: float = 0.25,
+    min_side: float = 2.0,
+    keep_empty: float = 1.0,
+    generator: np.random.Generator | None = None,
+    first_id: int = 1,
+) -> tuple[list[Tile], TileReport]:
+    """Cut one frame into tiles.
+
+    Args:
+        image: uint8 RGB [H, W, 3].
+        record: its record.
+        size: side of a tile, pixels, a multiple of 16.
+        overlap: share of a tile's side that neighbours have in common.
+        scale: the frame is resized by this before it is cut; 0.5 turns 0.25 m/px into 0.5 m/px.
+        min_visible: a box is left out of a tile that shows less than this share of its area.
+        min_side: a box is left out of a tile where its shorter side is under this, pixels of the tile.
+        keep_empty: share of the tiles without boxes that is kept, drawn with ``generator``.
+        generator: needed where ``keep_empty`` is under 1.
+        first_id: id of the first tile; the next ones follow.
+
+    Returns:
+        The tiles, black where they reach past a frame smaller than a tile, and what became of the boxes. Tile records
+        keep the frame's group and attributes and add ``scene``, ``tile_x``, ``tile_y`` (pixels of the resized frame)
+        and ``tile_scale``.
+
+    Raises:
+        SpecError: an option is out of its limits.
+    """
+    _check_options(scale, min_visible, keep_empty)
+    frame, boxes = _resized(image, record.boxes, scale)
+    height, width = frame.shape[:2]
+    report = TileReport(frames=1, frame_boxes=len(boxes))
+    seen = np.zeros(len(boxes), bool)
+    tiles: list[Tile] = []
+    for x, y in tile_grid(width, height, size, overlap):
+        inside, share = _clip_to_tile(boxes, x, y, size)
+        # Clipping leaves a share just under 1 by rounding; 1e-6 keeps min_visible=1 meaning "whole".
+        visible = (share > 0) & (share >= min_visible - 1e-6) & (_shorter_side(inside) >= min_side)
+        report.slivers += int(((share > 0) & ~visible).sum())
+        seen |= visible
+        empty = not visible.any()
+        if empty and keep_empty < 1 and not (generator is not None and generator.random() < keep_empty):
+            report.left_out += 1
+            continue
+        report.empty_tiles += empty
+        report.tile_boxes += int(visible.sum())
+        report.clipped += int((share[visible] < 1 - 1e-6).sum())
+        origin = {"scene": record.file_name, "tile_x": x, "tile_y": y, "tile_scale": scale}
+        tile = replace(
+            record,
+            id=first_id + len(tiles),
+            file_name=_tile_name(record.file_name, x, y),
+            width=size,
+            height=size,
+            boxes=inside[visible],
+            labels=record.labels[visible],
+            attributes={**record.attributes, **origin},
+        )
+        tiles.append(Tile(tile, _cut(frame, x, y, size)))
+    report.tiles = len(tiles)
+    report.lost = int((~seen).sum())
+    return tiles, report
+
+
+def tile_images(
+    images: Images,
+    folder: Path | str,
+    size: int,
+    overlap: float = 0.2,
+    *,
+    scale: float = 1.0,
+    min_visible: float = 0.25,
+    min_side: float = 2.0,
+    keep_empty: float = 1.0,
+    seed: int = 0,
+    suffix: str = ".png",
+) -> TileReport:
+    """Cut all frames into an image set. The options are those of :func:`tile_frame`.
+
+    Args:
+        images: the frames.
+        folder: where the image set shall be.
+        size: side of a tile, pixels, a multiple of 16.
+        overlap: share of a tile's side that neighbours have in common.
+        scale: frames are resized by this first.
+        min_visible: least share of a box's area that a tile must show.
+        min_side: least side of a box in a tile, pixels.
+        keep_empty: share of the empty tiles that is kept.
+        seed: of the draw of empty tiles; each frame has its own stream, so frames do not influence each other.
+        suffix: ``.png`` keeps the pixels as they are; ``.jpg`` is a third of the size.
+
+    Returns:
+        What became of the boxes, over all frames.
+    """
+    total = TileReport()
+    with ImageSetWriter(folder, images.classes) as writer:
+        for index, record in enumerate(track(images.records, "cutting tiles")):
+            tiles, report = tile_frame(
+                images.image(index),
+                record,
+                size,
+                overlap,
+                scale=scale,
+                min_visible=min_visible,
+                min_side=min_side,
+                keep_empty=keep_empty,
+                generator=np.random.default_rng([seed, index]),
+                first_id=len(writer) + 1,
+            )
+            for tile in tiles:
+                writer.add(tile.record, tile.image, suffix)
+            total += report
+    return total
+
+
+def _starts(length: int, size: int, step: int) -> Iterator[int]:
+    start = 0
+    while start + size < length:
+        yield start
+        start += step
+    yield max(0, length - size)
+
+
+def _check_options(scale: float, min_visible: float, keep_empty: float) -> None:
+    if not 0 < scale < np.inf:
+        raise SpecError(f"tile scale {scale} must be greater than 0; 1 leaves the frames as they are")
+    if not 0 <= min_visible <= 1:
+        raise SpecError(f"min_visible {min_visible} must lie between 0 and 1, a share of a box's area; 0.25 is usual")
+    if not 0 <= keep_empty <= 1:
+        raise SpecError(f"keep_empty {keep_empty} must lie between 0 and 1, a share of the empty tiles")
+
+
+def _resized(image: Pixels, boxes: Boxes, scale: float) -> tuple[Pixels, Boxes]:
+    if scale == 1:
+        return image, boxes
+    height, width = image.shape[:2]
+    target = (max(1, round(width * scale)), max(1, round(height * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    ratio = np.array([target[0] / width, target[1] / height] * 2, np.float32)
+    return np.asarray(cv2.resize(image, target, interpolation=how), np.uint8), boxes * ratio
+
+
+def _clip_to_tile(boxes: Boxes, x: int, y: int, size: int) -> tuple[Boxes, NDArray[np.float64]]:
+    """Return the boxes in a tile's pixels, clipped to it, and the share of each that the tile shows."""
+    inside = np.clip(boxes - np.array([x, y, x, y], np.float32), 0, np.float32(size))
+    whole = np.maximum(_area(boxes), 1e-12)
+    return inside, _area(inside) / whole
+
+
+def _area(boxes: Boxes) -> NDArray[np.float64]:
+    sides = np.maximum(boxes[:, 2:].astype(np.float64) - boxes[:, :2], 0)
+    return np.asarray(sides[:, 0] * sides[:, 1])
+
+
+def _shorter_side(boxes: Boxes) -> NDArray[np.float32]:
+    return np.asarray((boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf))
+
+
+def _cut(frame: Pixels, x: int, y: int, size: int) -> Pixels:
+    part = frame[y : y + size, x : x + size]
+    if part.shape[:2] == (size, size):
+        return np.ascontiguousarray(part)
+    tile = np.zeros((size, size, 3), np.uint8)
+    tile[: part.shape[0], : part.shape[1]] = part
+    return tile
+
+
+def _tile_name(file_name: str, x: int, y: int) -> str:
+    path = PurePosixPath(file_name)
+    return path.with_name(f"{path.stem}_x{x}_y{y}{path.suffix}").as_posix()

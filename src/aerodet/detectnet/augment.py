@@ -1,0 +1,206 @@
+"""Augmentation of a whole batch at once, on whatever device it is.
+
+Every picture is resampled once: flip, translation, zoom and rotation are composed into one matrix. Colour is one affine
+map of the pixel. Formulas: TAO's ``augmentation_config`` as the TF1 loader applies it, with two readings of our own:
+the vertical flip is applied (TAO parses it and forgets it), and a rotated box bounds all four corners (TAO: two).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["AugmentOptions", "Augmenter", "color_matrix"]
+
+_LUMA = torch.tensor([0.299, 0.587, 0.114])
+_HUE = torch.tensor([[0.168, 0.330, -0.497], [-0.328, 0.035, 0.292], [1.25, -1.05, -0.203]])
+_BACKGROUND = 0.5
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """TAO's ``spatial_augmentation`` and ``color_augmentation``; the defaults change nothing.
+
+    Args:
+        hflip_probability: of a left-right mirror image.
+        vflip_probability: of an upside-down mirror image.
+        zoom_min: smallest zoom ratio; a picture is drawn at 1/ratio of its size.
+        zoom_max: largest zoom ratio.
+        translate_max_x: largest shift in pixels.
+        translate_max_y: largest shift in pixels.
+        rotate_max_degrees: largest angle; TAO calls it ``rotate_rad_max`` and reads degrees.
+        rotate_probability: of a rotation.
+        color_shift_stddev: of one brightness offset for all channels.
+        hue_rotation_max: degrees, two standard deviations.
+        saturation_shift_max: largest relative change.
+        contrast_scale_max: two standard deviations of the relative change.
+        contrast_center: the grey value that contrast leaves alone.
+    """
+
+    hflip_probability: float = 0.0
+    vflip_probability: float = 0.0
+    zoom_min: float = 1.0
+    zoom_max: float = 1.0
+    translate_max_x: float = 0.0
+    translate_max_y: float = 0.0
+    rotate_max_degrees: float = 0.0
+    rotate_probability: float = 1.0
+    color_shift_stddev: float = 0.0
+    hue_rotation_max: float = 0.0
+    saturation_shift_max: float = 0.0
+    contrast_scale_max: float = 0.0
+    contrast_center: float = 0.5
+
+
+def color_matrix(hue: Tensor, saturation: Tensor) -> Tensor:
+    """Return the matrices that turn hue and scale saturation.
+
+    ``out = Y + s·cos(h)·(I - Y) + s·sin(h)·K·I`` with Y the luma of I.
+
+    Args:
+        hue: [N] degrees.
+        saturation: [N] factors.
+
+    Returns:
+        [N, 3, 3], applied to RGB columns.
+    """
+    luma = _LUMA.expand(3, 3)
+    radians = torch.deg2rad(hue)
+    cosine = (saturation * torch.cos(radians)).view(-1, 1, 1)
+    sine = (saturation * torch.sin(radians)).view(-1, 1, 1)
+    return luma + cosine * (torch.eye(3) - luma) + sine * _HUE
+
+
+class Augmenter:
+    """Draws random changes for a batch and applies them to images and boxes.
+
+    Args:
+        options: which changes.
+        generator: a CPU generator; the draws do not depend on the device of the images.
+    """
+
+    def __init__(self, options: AugmentOptions, generator: torch.Generator) -> None:
+        self._options, self._generator = options, generator
+
+    def __call__(self, images: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Augment.
+
+        Args:
+            images: [N, 3, H, W] float in 0..1.
+            boxes: [N, M, 4] x1, y1, x2, y2 in pixels.
+
+        Returns:
+            Both, changed; boxes may reach past the frame and are not clipped, as in TAO.
+        """
+        n, _, height, width = images.shape
+        matrix = self._spatial(n, height, width)
+        if matrix is not None:
+            images = _resample(images, matrix.to(images.device))
+            boxes = _move_boxes(boxes, torch.linalg.inv(matrix).to(boxes))
+        return self._color(images), boxes
+
+    def _spatial(self, n: int, height: int, width: int) -> Tensor | None:
+        """Draw [N, 3, 3] maps from output to input pixels, or None when there is nothing to do."""
+        o = self._options
+        if o == AugmentOptions(**{**vars(o), **_NO_SPACE}):
+            return None
+        mirror_x = self._bernoulli(n, o.hflip_probability)
+        mirror_y = self._bernoulli(n, o.vflip_probability)
+        flip = _affine(1 - 2 * mirror_x, 1 - 2 * mirror_y, mirror_x * width, mirror_y * height)
+        shift_x = self._uniform(n, -o.translate_max_x, o.translate_max_x).round()
+        shift_y = self._uniform(n, -o.translate_max_y, o.translate_max_y).round()
+        one = torch.ones(n)
+        translate = _affine(one, one, -shift_x, -shift_y)
+        ratio = self._uniform(n, o.zoom_min, o.zoom_max)
+        left = self._uniform(n, 0, 1) * (width - width / ratio)
+        top = self._uniform(n, 0, 1) * (height - height / ratio)
+        zoom = _affine(ratio, ratio, -left * ratio, -top * ratio)
+        turned = self._bernoulli(n, o.rotate_probability)
+        angle = torch.deg2rad(self._uniform(n, -o.rotate_max_degrees, o.rotate_max_degrees)) * turned
+        return flip @ translate @ zoom @ _rotation(angle, width / 2, height / 2)
+
+    def _color(self, images: Tensor) -> Tensor:
+        o = self._options
+        if o == AugmentOptions(**{**vars(o), **_NO_COLOR}):
+            return images
+        n = len(images)
+        contrast = self._normal(n, o.contrast_scale_max / 2)
+        hue = self._normal(n, o.hue_rotation_max / 2)
+        saturation = 1 + self._uniform(n, -o.saturation_shift_max, o.saturation_shift_max)
+        brightness = self._normal(n, o.color_shift_stddev)
+        matrix = color_matrix(hue, saturation)
+        offset = matrix.sum(dim=2) * (-contrast * o.contrast_center)[:, None] + brightness[:, None]
+        matrix = (matrix * (1 + contrast).view(-1, 1, 1)).to(images.device, images.dtype)
+        pixels = torch.baddbmm(offset.to(images)[..., None], matrix, images.flatten(2))
+        return pixels.clamp_(0, 1).view_as(images)
+
+    def _uniform(self, n: int, low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(n, generator=self._generator)
+
+    def _bernoulli(self, n: int, probability: float) -> Tensor:
+        return (torch.rand(n, generator=self._generator) < probability).float()
+
+    def _normal(self, n: int, deviation: float) -> Tensor:
+        """Draw from a normal distribution cut at two standard deviations."""
+        low, high = (0.5 * (1 + math.erf(z / math.sqrt(2))) for z in (-2.0, 2.0))
+        uniform = self._uniform(n, low, high)
+        return deviation * math.sqrt(2) * torch.erfinv(2 * uniform - 1)
+
+
+_NO_SPACE = {
+    "hflip_probability": 0.0,
+    "vflip_probability": 0.0,
+    "zoom_min": 1.0,
+    "zoom_max": 1.0,
+    "translate_max_x": 0.0,
+    "translate_max_y": 0.0,
+    "rotate_max_degrees": 0.0,
+}
+_NO_COLOR = {
+    "color_shift_stddev": 0.0,
+    "hue_rotation_max": 0.0,
+    "saturation_shift_max": 0.0,
+    "contrast_scale_max": 0.0,
+}
+
+
+def _affine(scale_x: Tensor, scale_y: Tensor, shift_x: Tensor, shift_y: Tensor) -> Tensor:
+    """Return [N, 3, 3] matrices that scale, then shift."""
+    matrix = torch.zeros(len(scale_x), 3, 3)
+    matrix[:, 0, 0], matrix[:, 0, 2] = scale_x, shift_x
+    matrix[:, 1, 1], matrix[:, 1, 2] = scale_y, shift_y
+    matrix[:, 2, 2] = 1
+    return matrix
+
+
+def _rotation(angle: Tensor, center_x: float, center_y: float) -> Tensor:
+    """Return [N, 3, 3] rotations about a point; angle in radians."""
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    matrix = torch.zeros(len(angle), 3, 3)
+    matrix[:, 0, 0], matrix[:, 0, 1] = cosine, -sine
+    matrix[:, 1, 0], matrix[:, 1, 1] = sine, cosine
+    matrix[:, 0, 2] = center_x - cosine * center_x + sine * center_y
+    matrix[:, 1, 2] = center_y - sine * center_x - cosine * center_y
+    matrix[:, 2, 2] = 1
+    return matrix
+
+
+def _resample(images: Tensor, matrix: Tensor) -> Tensor:
+    """Sample images at ``matrix`` · output pixel, bilinearly, grey outside."""
+    height, width = images.shape[2:]
+    to_pixels = torch.tensor([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]], device=matrix.device)
+    theta = (torch.linalg.inv(to_pixels) @ matrix @ to_pixels)[:, :2]
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False).to(images.dtype)
+    return functional.grid_sample(images - _BACKGROUND, grid, align_corners=False).add_(_BACKGROUND)
+
+
+def _move_boxes(boxes: Tensor, matrix: Tensor) -> Tensor:
+    """Return the upright bounds of boxes [N, M, 4] whose corners are moved by ``matrix`` [N, 3, 3]."""
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    corners = torch.stack([torch.stack([x1, x2, x2, x1], -1), torch.stack([y1, y1, y2, y2], -1)], -1)
+    moved = corners @ matrix[:, None, :2, :2].mT + matrix[:, None, None, :2, 2]
+    return torch.cat([moved.amin(dim=2), moved.amax(dim=2)], dim=-1)

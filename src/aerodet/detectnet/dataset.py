@@ -1,0 +1,144 @@
+"""Batches for training: pictures are decoded once and kept as uint8 where they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aerodet.data import Images
+from aerodet.progress import track
+
+__all__ = ["Batch", "TrainingSet", "fit_image"]
+
+_CACHE_BYTES = {"cpu": 2 << 30, "cuda": 24 << 30}
+
+
+class Batch(NamedTuple):
+    """One batch on the training device.
+
+    Attributes:
+        images: [N, 3, H, W] float32 in 0..1.
+        boxes: [N, M, 4] float32, x1, y1, x2, y2 in pixels, padded with zeros.
+        labels: [N, M] int64, -1 for padding.
+    """
+
+    images: Tensor
+    boxes: Tensor
+    labels: Tensor
+
+
+def fit_image(
+    image: NDArray[np.uint8], boxes: NDArray[np.float32], size: tuple[int, int], *, resize: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Bring a picture to the network's size as TAO does.
+
+    Args:
+        image: [H, W, 3].
+        boxes: [M, 4] in pixels.
+        size: wanted (H, W).
+        resize: stretch, boxes with it (``enable_auto_resize``); otherwise pad with black or crop, right and below.
+    """
+    height, width = image.shape[:2]
+    if (height, width) == size:
+        return image, boxes
+    if resize:
+        factor = np.array([size[1] / width, size[0] / height] * 2, dtype=np.float32)
+        return np.asarray(
+            cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR), np.uint8
+        ), boxes * factor
+    fitted = np.zeros((*size, 3), np.uint8)
+    fitted[: min(height, size[0]), : min(width, size[1])] = image[: size[0], : size[1]]
+    return fitted, boxes
+
+
+@dataclass(frozen=True)
+class _Item:
+    source: Images
+    index: int
+
+
+class TrainingSet:
+    """The pictures of one or more image sets, ready to be drawn in batches.
+
+    Args:
+        items: (set, picture indices) pairs.
+        size: (H, W) in pixels; a picture of another size is fitted, see :func:`fit_image`.
+        resize: see :func:`fit_image`.
+        device: where batches go; the decoded pictures are kept there too while they fit in ``cache_bytes``.
+        cache_bytes: room for decoded pictures; a larger set is decoded batch by batch. Default 2 GiB on a CPU, 24 GiB
+            on a GPU.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[tuple[Images, Sequence[int]]],
+        size: tuple[int, int],
+        device: torch.device,
+        *,
+        resize: bool = False,
+        cache_bytes: int | None = None,
+    ) -> None:
+        self._items = [_Item(source, index) for source, indices in items for index in indices]
+        self._size, self._resize, self._device = size, resize, device
+        self.boxes, self.labels = self._annotations()
+        limit = _CACHE_BYTES[device.type] if cache_bytes is None else cache_bytes
+        self._cache: Tensor | None = None
+        if len(self._items) * size[0] * size[1] * 3 <= limit:
+            self._cache = torch.empty((len(self._items), 3, *size), dtype=torch.uint8, device=device)
+            for at, image in enumerate(
+                track(self._decode(range(len(self._items))), "reading images", len(self._items))
+            ):
+                self._cache[at] = image.to(device)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Return the pictures ``indices`` as a batch."""
+        at = torch.as_tensor(indices, device=self._device)
+        images = (
+            self._cache[at] if self._cache is not None else torch.stack(list(self._decode(indices))).to(self._device)
+        )
+        return Batch(images.float().div_(255), self.boxes[at], self.labels[at])
+
+    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield ``ceil(N / batch_size)`` full batches of a random order; the last one wraps round."""
+        n = len(self)
+        order = torch.randperm(n, generator=generator)
+        order = order.repeat(-(-batch_size // n) + 1)  # a set smaller than a batch is used more than once
+        for start in range(0, n, batch_size):
+            yield self.batch(order[start : start + batch_size].tolist())
+
+    def _decode(self, indices: Sequence[int]) -> Iterator[Tensor]:
+        """Yield uint8 [3, H, W] pictures, decoded on all cores (OpenCV lets go of the GIL)."""
+        with ThreadPoolExecutor() as pool:
+            for image in pool.map(self._one, indices):
+                yield torch.from_numpy(image).permute(2, 0, 1)
+
+    def _one(self, index: int) -> NDArray[np.uint8]:
+        item = self._items[index]
+        record = item.source.records[item.index]
+        return fit_image(item.source.image(item.index), record.boxes, self._size, resize=self._resize)[0]
+
+    def _annotations(self) -> tuple[Tensor, Tensor]:
+        """Return the padded boxes [N, M, 4] and labels [N, M] of all pictures, on the device."""
+        records = [item.source.records[item.index] for item in self._items]
+        most = max((len(r.boxes) for r in records), default=0)
+        boxes = np.zeros((len(records), most, 4), np.float32)
+        labels = np.full((len(records), most), -1, np.int64)
+        for at, record in enumerate(records):
+            scaled = record.boxes
+            if self._resize:
+                factor = [self._size[1] / record.width, self._size[0] / record.height] * 2
+                scaled = scaled * np.array(factor, np.float32)
+            boxes[at, : len(scaled)] = scaled
+            labels[at, : len(scaled)] = record.labels
+        return torch.from_numpy(boxes).to(self._device), torch.from_numpy(labels).to(self._device)

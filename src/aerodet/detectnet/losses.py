@@ -1,0 +1,126 @@
+"""DetectNet_v2's two losses and their automatic weighting.
+
+Source: ``nvidia_tao_tf1/cv/detectnet_v2/objectives/`` and ``cost_function/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aerodet.detectnet.targets import Targets
+
+__all__ = ["ClassCost", "CostWeights", "bbox_loss", "cov_loss"]
+
+_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class ClassCost:
+    """The weights of one class (``cost_function_config.target_classes``).
+
+    Args:
+        class_weight: its share among the classes.
+        foreground_weight: weight of covered cells in the coverage loss; background cells weigh one minus it.
+        initial: starting weights of the coverage and box losses.
+        target: what auto-weighting steers the two losses' ratio to.
+    """
+
+    class_weight: float = 1.0
+    foreground_weight: float = 0.05
+    initial: tuple[float, float] = (1.0, 10.0)
+    target: tuple[float, float] = (1.0, 10.0)
+
+
+def cov_loss(predicted: Tensor, target: Tensor, foreground_weight: Tensor) -> Tensor:
+    """Return the weighted cross-entropy of coverage, one value a class.
+
+    Args:
+        predicted: [N, C, h, w] in 0..1.
+        target: [N, C, h, w] in 0..1.
+        foreground_weight: [C]; cells whose target is above 0.5 weigh this, all others one minus it.
+
+    Returns:
+        [C], the mean over images and cells.
+    """
+    foreground = foreground_weight.view(1, -1, 1, 1)
+    weight = torch.where(target > 0.5, foreground, 1 - foreground)
+    entropy = target * torch.log(predicted + _EPSILON) + (1 - target) * torch.log(1 - predicted + _EPSILON)
+    return -(weight * entropy).mean(dim=(0, 2, 3))
+
+
+def bbox_loss(predicted: Tensor, target: Tensor, cov_norm: Tensor) -> Tensor:
+    """Return the coverage-weighted absolute error of the box distances, one value a class.
+
+    Args:
+        predicted: [N, 4C, h, w].
+        target: [N, 4C, h, w].
+        cov_norm: [N, C, h, w], see :class:`~aerodet.detectnet.targets.Targets`.
+
+    Returns:
+        [C], the mean over images, the four sides and cells.
+    """
+    n, classes, h, w = cov_norm.shape
+    error = (predicted - target).abs().view(n, classes, 4, h, w)
+    return (error * cov_norm[:, :, None]).mean(dim=(0, 2, 3, 4))
+
+
+class CostWeights:
+    """The two losses' weights per class, steered after every epoch so that no loss drowns the other.
+
+    Args:
+        classes: one :class:`ClassCost` per class, in channel order.
+        auto: re-weight at the end of every epoch (``enable_autoweighting``).
+        limits: smallest and largest weight that auto-weighting may set.
+    """
+
+    def __init__(
+        self, classes: Sequence[ClassCost], *, auto: bool = True, limits: tuple[float, float] = (1e-4, 0.9999)
+    ) -> None:
+        self._auto, self._limits = auto, limits
+        share = torch.tensor([c.class_weight for c in classes])
+        self._class_share = share / share.sum()
+        self._foreground = torch.tensor([c.foreground_weight for c in classes])
+        self._target = torch.tensor([c.target for c in classes])
+        initial = torch.tensor([c.initial for c in classes])
+        self.weights = initial / initial.sum(dim=1, keepdim=True)  # [C, 2]: coverage, box
+        self._sums = torch.zeros_like(self.weights)
+
+    def to(self, device: torch.device | str) -> CostWeights:
+        """Move the weights to a device, in place."""
+        for name in ("_class_share", "_foreground", "_target", "weights", "_sums"):
+            setattr(self, name, getattr(self, name).to(device))
+        return self
+
+    def __call__(self, cov: Tensor, bbox: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+        """Weigh the losses of one batch.
+
+        Returns:
+            The total (a scalar with gradient), and the raw losses [C, 2] (coverage, box) without gradient.
+        """
+        losses = torch.stack(
+            [cov_loss(cov, targets.cov, self._foreground), bbox_loss(bbox, targets.bbox, targets.cov_norm)], dim=1
+        )
+        total = (losses * self.weights * self._class_share[:, None]).sum()
+        raw = losses.detach()
+        self._sums += raw
+        return total, raw
+
+    def end_epoch(self) -> None:
+        """Set each weight in proportion to its target over its loss of the past epoch."""
+        if self._auto:
+            weights = self._target / self._sums.clamp_min(1e-12)
+            self.weights = (weights / weights.sum(dim=1, keepdim=True)).clamp(*self._limits)
+        self._sums.zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint has to keep."""
+        return {"weights": self.weights.cpu()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.weights = state["weights"].to(self.weights.device)

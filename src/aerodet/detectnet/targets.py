@@ -1,0 +1,178 @@
+"""Training targets: coverage ellipses and box distances on the stride-16 grid.
+
+Coverage is a flat, anti-aliased ellipse (16 samples a cell) around the box centre, inside a dead zone that other boxes
+may not cover. Source: ``nvidia_tao_tf1/cv/detectnet_v2/rasterizers/bbox_rasterizer.py``,
+``core/lib/rasterize_bbox/rasterize_bbox.h`` and ``objectives/bbox_objective.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from aerodet.detectnet.model import STRIDE
+
+__all__ = ["ClassShape", "TargetMaker", "Targets", "encode"]
+
+_SAMPLES = 4  # per side of a cell
+_MIN_RADIUS = 0.1  # cells
+
+
+@dataclass(frozen=True)
+class ClassShape:
+    """How one class is drawn (``bbox_rasterizer_config.target_class_config``), in shares of the box's half size."""
+
+    cov_center_x: float = 0.5
+    cov_center_y: float = 0.5
+    cov_radius_x: float = 1.0
+    cov_radius_y: float = 1.0
+    bbox_min_radius: float = 1.0  # cells
+
+
+class Targets(NamedTuple):
+    """What the losses compare with; all float32 on the device of the boxes.
+
+    Attributes:
+        cov: coverage, [N, C, h, w], 0..1.
+        cov_norm: coverage divided by the ellipse's area, [N, C, h, w]: the weight of the box loss.
+        bbox: encoded left, top, right, bottom distances, [N, 4C, h, w].
+    """
+
+    cov: Tensor
+    cov_norm: Tensor
+    bbox: Tensor
+
+
+class _Ellipses(NamedTuple):
+    """Centres and radii in cells, each [N, M]."""
+
+    cx: Tensor
+    cy: Tensor
+    rx: Tensor
+    ry: Tensor
+    dead_x: Tensor
+    dead_y: Tensor
+
+
+def encode(boxes: Tensor, grid: tuple[int, int], *, scale: float = 35.0, offset: float = 0.5) -> Tensor:
+    """Encode boxes as scaled distances from every grid cell.
+
+    Args:
+        boxes: [..., 4] x1, y1, x2, y2 in pixels.
+        grid: (h, w) in cells.
+        scale: pixels that one unit stands for (``objective_set.bbox.scale``).
+        offset: pixels from the cell's corner to its reference point (``objective_set.bbox.offset``).
+
+    Returns:
+        [..., 4, h, w]: left, top, right, bottom.
+    """
+    return _distances(boxes[..., None, None, :], grid, scale, offset).movedim(-1, -3)
+
+
+def _distances(boxes: Tensor, grid: tuple[int, int], scale: float, offset: float) -> Tensor:
+    """Return distances [..., h, w, 4] from each cell's reference point to the sides of the box given for it."""
+    h, w = grid
+    x = torch.arange(w, device=boxes.device) * STRIDE + offset
+    y = (torch.arange(h, device=boxes.device) * STRIDE + offset)[:, None]
+    point = torch.stack([x.expand(h, w), y.expand(h, w)], dim=-1)
+    return torch.cat([point - boxes[..., :2], boxes[..., 2:] - point], dim=-1) / scale
+
+
+class TargetMaker:
+    """Draws targets for a batch, on the device where the boxes are.
+
+    Args:
+        size: (H, W) of the images in pixels.
+        shapes: one :class:`ClassShape` per class, in channel order.
+        deadzone_radius: 0 puts the dead zone on the ellipse, 1 on the box (``bbox_rasterizer_config.deadzone_radius``).
+        scale: see :func:`encode`.
+        offset: see :func:`encode`.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        shapes: Sequence[ClassShape],
+        *,
+        deadzone_radius: float = 0.4,
+        scale: float = 35.0,
+        offset: float = 0.5,
+    ) -> None:
+        self.grid = (size[0] // STRIDE, size[1] // STRIDE)
+        self._deadzone, self._scale, self._offset = deadzone_radius, scale, offset
+        self._shapes = torch.tensor(
+            [[s.cov_center_x, s.cov_center_y, s.cov_radius_x, s.cov_radius_y, s.bbox_min_radius] for s in shapes],
+            dtype=torch.float32,
+        )
+
+    def __call__(self, boxes: Tensor, labels: Tensor) -> Targets:
+        """Draw.
+
+        Boxes are drawn by rising lower edge, so that the lower of two overlapping ones wins a cell of equal share.
+
+        Args:
+            boxes: [N, M, 4] x1, y1, x2, y2 in pixels, padded.
+            labels: [N, M] class indices, -1 for padding.
+        """
+        order = boxes[..., 3].argsort(dim=1, stable=True)
+        boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
+        labels = labels.gather(1, order)
+        n, m = labels.shape
+        (h, w), classes = self.grid, len(self._shapes)
+        ellipses = self._ellipses(boxes, labels)
+        best = boxes.new_zeros(n, classes, h, w)
+        owner = torch.full((n, classes, h, w), -1, dtype=torch.int64, device=boxes.device)
+        rows = torch.arange(n, device=boxes.device)
+        for k in range(m):
+            real = (labels[:, k] >= 0).view(n, 1, 1)
+            c = labels[:, k].clamp_min(0)
+            share = self._share(ellipses.cx[:, k], ellipses.cy[:, k], ellipses.rx[:, k], ellipses.ry[:, k])
+            dead = self._share(ellipses.cx[:, k], ellipses.cy[:, k], ellipses.dead_x[:, k], ellipses.dead_y[:, k])
+            top, own = best[rows, c], owner[rows, c]
+            erased = real & (dead > 0) & (dead >= top)
+            top, own = top.masked_fill(erased, 0.0), own.masked_fill(erased, -1)
+            taken = real & (share > 0) & (share >= top)
+            best[rows, c] = torch.where(taken, share, top)
+            owner[rows, c] = own.masked_fill(taken, k)
+        return self._collect(boxes, best, owner, ellipses)
+
+    def _ellipses(self, boxes: Tensor, labels: Tensor) -> _Ellipses:
+        shape = self._shapes.to(boxes.device)[labels.clamp_min(0)]
+        center_x, center_y, radius_x, radius_y, minimum = shape.unbind(-1)
+        x1, y1, x2, y2 = (boxes / STRIDE).unbind(-1)
+        half_x = (x2 - x1) * torch.minimum(center_x, 1 - center_x)
+        half_y = (y2 - y1) * torch.minimum(center_y, 1 - center_y)
+        rx = (radius_x * half_x).clamp_min(_MIN_RADIUS)
+        ry = (radius_y * half_y).clamp_min(_MIN_RADIUS)
+        # A small ellipse grows to the minimum radius and keeps its aspect, first by x, then by y.
+        rx, ry = torch.where(rx < minimum, minimum, rx), torch.where(rx < minimum, minimum * ry / rx, ry)
+        rx, ry = torch.where(ry < minimum, minimum * rx / ry, rx), torch.where(ry < minimum, minimum, ry)
+        dead_x = torch.maximum((1 - self._deadzone) * rx + self._deadzone * half_x, rx)
+        dead_y = torch.maximum((1 - self._deadzone) * ry + self._deadzone * half_y, ry)
+        return _Ellipses(x1 + center_x * (x2 - x1), y1 + center_y * (y2 - y1), rx, ry, dead_x, dead_y)
+
+    def _share(self, cx: Tensor, cy: Tensor, rx: Tensor, ry: Tensor) -> Tensor:
+        """Return the share of each cell's 16 samples inside the ellipse, [N, h, w]; all arguments are [N], in cells."""
+        h, w = self.grid
+        step = torch.arange(max(h, w) * _SAMPLES, device=cx.device, dtype=cx.dtype).add_(0.5).div_(_SAMPLES)
+        dx = ((step[: w * _SAMPLES] - cx[:, None]) / rx[:, None]).square_()
+        dy = ((step[: h * _SAMPLES] - cy[:, None]) / ry[:, None]).square_()
+        inside = (dx[:, None, :] + dy[:, :, None]) < 1
+        return functional.avg_pool2d(inside.to(cx.dtype)[:, None], _SAMPLES)[:, 0]
+
+    def _collect(self, boxes: Tensor, best: Tensor, owner: Tensor, ellipses: _Ellipses) -> Targets:
+        n, classes, h, w = best.shape
+        covered = owner >= 0
+        index = owner.clamp_min(0).view(n, -1)
+        if boxes.shape[1] == 0:
+            return Targets(best, best, best.new_zeros(n, 4 * classes, h, w))
+        area = (4 * ellipses.rx * ellipses.ry).clamp_min(1.0).gather(1, index).view_as(best)
+        owned = boxes.gather(1, index[..., None].expand(-1, -1, 4)).view(n, classes, h, w, 4)
+        bbox = _distances(owned, self.grid, self._scale, self._offset).movedim(-1, 2) * covered[:, :, None]
+        cov = best * covered
+        return Targets(cov, cov / area, bbox.flatten(1, 2))

@@ -1,0 +1,372 @@
+"""The training loop: real, synthetic, fine-tune, retrain and quantisation-aware arms are all this one.
+
+::
+
+    aerodet run --profile quickstart                      the whole flow, this loop six times
+    train(spec, items, out=Path("model"))                 from scratch
+    train(spec, items, out=..., init=Path("other"))       fine-tune; with the spec's load_graph the heads are kept too
+
+What an epoch does: draw batches in a random order, augment, draw targets, one Adam step a batch under the soft-start
+annealing schedule, re-weigh the two losses, validate when it is time, and keep what a stopped run needs to go on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aerodet.data import Images
+from aerodet.detectnet.augment import Augmenter
+from aerodet.detectnet.checkpoint import load_checkpoint, load_model, save_checkpoint
+from aerodet.detectnet.dataset import TrainingSet
+from aerodet.detectnet.inference import TorchPredictor, detect
+from aerodet.detectnet.losses import CostWeights
+from aerodet.detectnet.model import DetectNet, channels_last
+from aerodet.detectnet.quantize import is_quantized, prepare_qat
+from aerodet.detectnet.settings import Settings, TrainingSettings, settings_of
+from aerodet.detectnet.spec import Experiment, format_spec
+from aerodet.detectnet.targets import TargetMaker
+from aerodet.errors import DataError, SpecError, TrainingError
+from aerodet.files import atomic_path, disk_errors, write_json
+from aerodet.metrics import coco_ap
+from aerodet.progress import progress
+
+__all__ = ["TrainResult", "initial_model", "learning_rate", "pick_device", "train"]
+
+Items = Sequence[tuple[Images, Sequence[int]]]
+_STATE_SECONDS = 15.0  # a stopped run loses at most about this much
+_CHECK_STEPS = 20  # on a GPU the loss is looked at this often: each look waits for the device
+
+
+@dataclass
+class TrainResult:
+    """What a training gave.
+
+    Attributes:
+        epochs: epochs run.
+        best_epoch: the epoch whose weights were kept.
+        best_ap50: its AP50 on the validation pictures in percent; None without validation.
+        seconds: time in the loop, without reading images, over all starts.
+        images: pictures trained on.
+        history: one entry an epoch: ``epoch, loss, cov, bbox, lr`` and, when validated, ``ap50``.
+    """
+
+    epochs: int = 0
+    best_epoch: int = 0
+    best_ap50: float | None = None
+    seconds: float = 0.0
+    images: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def pick_device() -> torch.device:
+    """Return the GPU when there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def learning_rate(done: float, settings: Settings) -> float:
+    """Return the learning rate when the share ``done`` (0..1) of all steps is made.
+
+    It rises exponentially during the soft start, stays, and falls exponentially after annealing began.
+    Source: ``nvidia_tao_tf1/cv/detectnet_v2/training/utilities.py`` and its soft-start annealing hook.
+    """
+    low, high = settings.training.min_learning_rate, settings.training.max_learning_rate
+    soft_start, annealing = settings.training.soft_start, settings.training.annealing
+    height = 1.0
+    if done < soft_start:
+        height = done / soft_start
+    elif done > annealing:
+        height = (1 - done) / (1 - annealing)
+    return math.exp(math.log(low) + height * (math.log(high) - math.log(low)))
+
+
+def initial_model(settings: Settings, init: Path | None) -> DetectNet:
+    """Build the model that training starts from, with TAO's rules.
+
+    Without ``load_graph`` a checkpoint gives its backbone only, layer by layer where the shapes fit, and the heads
+    start anew. With it the whole model is taken, pruned or not; its classes must be those of the spec.
+
+    Raises:
+        SpecError: ``load_graph`` without a checkpoint, or classes that differ.
+    """
+    if init is None:
+        if settings.training.load_graph:
+            raise SpecError("load_graph is true, but there is no pretrained model to load")
+        model = DetectNet(settings.architecture)
+    elif settings.training.load_graph:
+        model, content = load_model(init)
+        if tuple(content["classes"]) != tuple(settings.classes):
+            raise SpecError(
+                f"the loaded graph detects {', '.join(content['classes'])}, the spec {', '.join(settings.classes)}; "
+                "set load_graph to false to start new heads"
+            )
+    else:
+        model = DetectNet(settings.architecture)
+        _copy_backbone(load_model(init)[0], model)
+    if settings.training.enable_qat and not is_quantized(model):
+        prepare_qat(model)
+    return model
+
+
+def train(
+    spec: Experiment,
+    items: Items,
+    *,
+    out: Path,
+    state: Path | None = None,
+    init: Path | None = None,
+    validation: Items = (),
+    seed: int = 0,
+    device: torch.device | None = None,
+    description: str = "training",
+) -> TrainResult:
+    """Train a detector.
+
+    Args:
+        spec: the experiment.
+        items: (image set, picture indices) pairs to train on.
+        out: folder that receives ``model.pt`` (the best epoch by AP50, the last without validation), ``spec.txt`` and
+            ``history.json``.
+        state: folder for TensorBoard events and for the newest checkpoint, from which a stopped training goes on.
+        init: checkpoint to start from, see :func:`initial_model`.
+        validation: pairs to validate on.
+        seed: of the weights, the order and the augmentation.
+        device: default: the GPU when there is one.
+        description: shown beside the progress bar.
+
+    Raises:
+        SpecError: the spec breaks one of TAO's limits or asks for what only TAO can do.
+        DataError: there is nothing to train on.
+        TrainingError: the loss is not finite.
+        MachineError: the disk is full.
+    """
+    if not any(len(indices) for _, indices in items):
+        raise DataError("there are no pictures to train on")
+    loop = _Loop(spec, items, validation, init, seed, device or pick_device(), state)
+    steps = loop.total_steps
+    with progress(description, steps, done=loop.step) as bar, _tensorboard(state) as board:
+        while loop.result.epochs < loop.settings.training.epochs:
+            for loss in loop.epoch():
+                bar.advance(note=f"loss {loss:.4f}" if loss is not None else "")
+            for name, value in loop.result.history[-1].items():
+                board.add_scalar(name, value, loop.result.epochs)
+            loop.save_state()
+    loop.finish(out)
+    return loop.result
+
+
+class _Loop:
+    """The state of a training: what an epoch reads and changes."""
+
+    def __init__(
+        self,
+        spec: Experiment,
+        items: Items,
+        validation: Items,
+        init: Path | None,
+        seed: int,
+        device: torch.device,
+        state: Path | None,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.settings = settings = settings_of(spec)
+        self.spec, self.device, self.validation = format_spec(spec), device, validation
+        t = settings.training
+        self.data = TrainingSet(items, settings.size, device, resize=settings.auto_resize)
+        self.result = TrainResult(images=len(self.data))
+        self.steps_per_epoch = -(-len(self.data) // t.batch_size)
+        self.total_steps = t.epochs * self.steps_per_epoch
+        self.generator = torch.Generator().manual_seed(seed)
+        self.augmenter = Augmenter(settings.augmentation, self.generator)
+        self.targets = TargetMaker(
+            settings.size,
+            settings.shapes,
+            deadzone_radius=settings.deadzone_radius,
+            scale=settings.box_scale,
+            offset=settings.box_offset,
+        )
+        self.costs = CostWeights(settings.costs, auto=t.autoweighting, limits=t.weight_limits).to(device)
+        self.model = channels_last(initial_model(settings, init).to(device))
+        _freeze(self.model, settings)
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(trainable, betas=t.adam_betas, eps=t.adam_epsilon, fused=True)
+        # TAO regularises the kernels and biases of all convolutions, heads included, and no batch norm.
+        self.regularized: list[Tensor] = [
+            p for m in self.model.modules() if isinstance(m, nn.Conv2d) for p in m.parameters() if p.requires_grad
+        ]
+        self.best: dict[str, Tensor] = {}
+        self._state = state / "last.pt" if state else None
+        self._saved = time.monotonic()
+        if self._state is not None and self._state.is_file():
+            self._resume(self._state)
+
+    @property
+    def step(self) -> int:
+        """Steps made so far."""
+        return self.result.epochs * self.steps_per_epoch
+
+    def epoch(self) -> Iterator[float | None]:
+        """Run one epoch; yield the loss of a step, or None where it was not looked at."""
+        began, t = time.monotonic(), self.settings.training
+        self.model.train()
+        _freeze_statistics(self.model, self.settings)
+        sums = torch.zeros(3, device=self.device)
+        rate = 0.0
+        for at, batch in enumerate(self.data.epoch(t.batch_size, self.generator)):
+            rate = learning_rate((self.step + at) / self.total_steps, self.settings)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            images, boxes = self.augmenter(batch.images, batch.boxes)
+            targets = self.targets(boxes, batch.labels)
+            with self._autocast():
+                cov, bbox = self.model(images.contiguous(memory_format=torch.channels_last))
+            loss, raw = self.costs(cov, bbox, targets)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            _regularize(self.regularized, t)
+            self.optimizer.step()
+            sums += torch.stack([loss.detach(), *raw.mean(dim=0)])
+            yield self._checked(sums, at) if self.device.type == "cpu" or (at + 1) % _CHECK_STEPS == 0 else None
+        self._end_epoch(sums / self.steps_per_epoch, rate, began)
+
+    def _checked(self, sums: Tensor, at: int) -> float:
+        """Return the mean loss so far, or stop when it is not a number."""
+        mean = float(sums[0]) / (at + 1)
+        if not math.isfinite(mean):
+            raise TrainingError(
+                f"the loss is not finite in epoch {self.result.epochs + 1}, step {at + 1} of {self.steps_per_epoch}; "
+                f"lower the learning rate (max_learning_rate is {self.settings.training.max_learning_rate:g}) "
+                "or look for broken boxes with `aerodet data audit`"
+            )
+        return mean
+
+    def _end_epoch(self, means: Tensor, rate: float, began: float) -> None:
+        loss = self._checked(means * self.steps_per_epoch, self.steps_per_epoch - 1)
+        self.costs.end_epoch()
+        self.result.epochs += 1
+        entry = {"epoch": self.result.epochs, "loss": loss, "cov": float(means[1]), "bbox": float(means[2]), "lr": rate}
+        if self._is_validated():
+            entry["ap50"] = ap50 = self._validate()
+            if self.result.best_ap50 is None or ap50 >= self.result.best_ap50:
+                self.result.best_ap50, self.result.best_epoch = ap50, self.result.epochs
+                self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.result.history.append(entry)
+        self.result.seconds += time.monotonic() - began
+
+    def _is_validated(self) -> bool:
+        e, epoch = self.settings.evaluation, self.result.epochs
+        due = epoch >= e.first_epoch and (epoch - e.first_epoch) % e.period == 0
+        return bool(self.validation) and (due or epoch == self.settings.training.epochs)
+
+    def _validate(self) -> float:
+        predictor = TorchPredictor(self.model, self.device)
+        truth, found = [], []
+        for source, indices in self.validation:
+            truth += [(source.records[i].boxes, source.records[i].labels) for i in indices]
+            found += detect(predictor, source, self.settings, indices=indices, show=False)
+        return 100 * coco_ap(truth, found, len(self.settings.classes)).ap50
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.device.type == "cuda" and not is_quantized(self.model):  # an 8-bit grid needs more than bf16's 8 bits
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+        return nullcontext()
+
+    def save_state(self) -> None:
+        """Keep what a stopped run needs, not more often than every few seconds."""
+        if self._state is None or time.monotonic() - self._saved < _STATE_SECONDS:
+            return
+        self._save(
+            self._state,
+            self.model.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            costs=self.costs.state_dict(),
+            generator=self.generator.get_state(),
+            result=asdict(self.result),
+            best=self.best,
+        )
+        self._saved = time.monotonic()
+
+    def finish(self, out: Path) -> None:
+        """Write the result folder; the state that only a stopped run needs goes."""
+        if not self.best:
+            self.result.best_epoch, self.best = self.result.epochs, self.model.state_dict()
+        with atomic_path(out) as folder:
+            folder.mkdir()
+            self._save(folder / "model.pt", self.best, result=asdict(self.result))
+            (folder / "spec.txt").write_text(self.spec, encoding="utf-8")
+            write_json(folder / "history.json", self.result.history)
+        if self._state is not None:
+            self._state.unlink(missing_ok=True)
+
+    def _save(self, path: Path, weights: dict[str, Tensor], **extra: Any) -> None:
+        save_checkpoint(path, self.model, weights=weights, spec=self.spec, classes=self.settings.classes, **extra)
+
+    def _resume(self, path: Path) -> None:
+        content = load_checkpoint(path, self.device)
+        self.model.load_state_dict(content["weights"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.costs.load_state_dict(content["costs"])
+        self.generator.set_state(content["generator"].cpu())
+        self.result = TrainResult(**content["result"])
+        self.best = content["best"]
+
+
+@contextmanager
+def _tensorboard(state: Path | None) -> Iterator[Any]:
+    """Yield a TensorBoard writer, or one that writes nothing when there is no folder."""
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    if state is None:
+        yield _NoBoard()
+        return
+    with disk_errors(state), SummaryWriter(str(state / "events")) as board:
+        yield board
+
+
+class _NoBoard:
+    def add_scalar(self, *_: Any) -> None:
+        """Write nothing."""
+
+
+def _copy_backbone(source: DetectNet, target: DetectNet) -> None:
+    """Copy tensors by name where the shapes fit, but for the heads."""
+    wanted = target.state_dict()
+    for name, value in source.state_dict().items():
+        if not name.startswith("output_") and name in wanted and wanted[name].shape == value.shape:
+            wanted[name] = value
+    target.load_state_dict(wanted)
+
+
+def _freeze(model: DetectNet, settings: Settings) -> None:
+    """Freeze what ``freeze_blocks`` names: 0 the first convolution, 1 to 4 the stages."""
+    for block in settings.training.freeze_blocks:
+        prefixes = ("conv1", "bn_conv1") if block == 0 else (f"block_{block}",)
+        for name, parameter in model.named_parameters():
+            if name.startswith(prefixes):
+                parameter.requires_grad_(False)
+
+
+def _freeze_statistics(model: DetectNet, settings: Settings) -> None:
+    if settings.training.freeze_bn:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+
+def _regularize(parameters: list[Tensor], training: TrainingSettings) -> None:
+    """Add the regulariser's gradient: weight·sign(w) for L1, 2·weight·w for L2, as Keras defines the two."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if training.regularizer == "none" or training.regularizer_weight == 0 or not gradients:
+        return
+    with torch.no_grad():
+        weights = [p.detach() for p in parameters if p.grad is not None]
+        slopes = torch._foreach_sign(weights) if training.regularizer == "l1" else torch._foreach_mul(weights, 2.0)
+        torch._foreach_add_(gradients, slopes, alpha=training.regularizer_weight)

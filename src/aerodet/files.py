@@ -1,0 +1,104 @@
+"""Files that appear whole or not at all, and digests of content."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aerodet.errors import MachineError
+
+__all__ = ["atomic_path", "disk_errors", "file_digest", "folder_digest", "read_json", "write_json", "write_text"]
+
+PROVENANCE = "provenance.json"  # travels inside an artifact's folder and is not part of its content
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into a :class:`MachineError` that names the place.
+
+    Args:
+        path: where the writing happens.
+
+    Raises:
+        MachineError: the disk is full, over quota or read-only.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MachineError(
+                f"the disk that holds {path} is full; free some space and run the same command again"
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES):
+            raise MachineError(f"{path} cannot be written ({os.strerror(error.errno)})") from error
+        raise
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of ``path`` to write (a file or a folder), renamed to ``path`` on success.
+
+    Args:
+        path: the final place. An older file or folder there is replaced.
+
+    Raises:
+        MachineError: the disk is full or read-only. Nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)
+        try:
+            yield temporary
+            if temporary.is_dir() and path.is_dir():
+                shutil.rmtree(path)
+            temporary.replace(path)
+        finally:
+            _remove(temporary)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file by rename."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
+    """Write a JSON file by rename; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=indent, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal, as ``sha256sum`` prints it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path) -> str:
+    """Return a digest of a folder's content that does not depend on listing order, times or the folder's name.
+
+    It is the SHA-256 of the sorted lines ``<sha256 of file>  <relative path>``, the output of ``sha256sum``
+    over the files, without ``provenance.json``.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != PROVENANCE)
+    lines = [f"{file_digest(p)}  {p.relative_to(folder).as_posix()}\n" for p in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,20 @@
+"""Average precision, the COCO way and the TAO way. All figures are fractions, 0 to 1."""
+
+from __future__ import annotations
+
+from aerodet.metrics.coco import CocoResult, Curve, SizeSlice, coco_ap, coco_results
+from aerodet.metrics.detections import Detections, Truth
+from aerodet.metrics.tao import BoxLimits, TaoResult, tao_ap
+
+__all__ = [
+    "BoxLimits",
+    "CocoResult",
+    "Curve",
+    "Detections",
+    "SizeSlice",
+    "TaoResult",
+    "Truth",
+    "coco_ap",
+    "coco_results",
+    "tao_ap",
+]

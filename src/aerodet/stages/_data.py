@@ -1,0 +1,185 @@
+"""Stages that make image sets: synthesize, ingest, sample and audit."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast, get_args
+
+from aerodet.data import (
+    ImageFiles,
+    ImageRecord,
+    ImageSet,
+    ImageSetWriter,
+    OnBadBox,
+    read_coco,
+    split_by_fraction,
+    tile_images,
+)
+from aerodet.data import audit as audit_sets
+from aerodet.errors import SpecError
+from aerodet.files import write_json
+from aerodet.progress import track
+from aerodet.stages._run import Outcome, stage
+from aerodet.synth import CLASSES, SceneSettings, render_scenes
+
+__all__ = ["IMAGE_SET", "audit", "ingest", "sample", "synthesize"]
+
+IMAGE_SET = "aerodet/image-set/1"
+
+
+@stage("dataset")
+def synthesize(*, dataset: Path, look: str, count: int, size: int, gsd: float, seed: int, world: int = 0) -> Outcome:
+    """Render overhead scenes of airports.
+
+    Args:
+        dataset: receives the image set.
+        look: ``synthetic`` or ``sensor``.
+        count: scenes.
+        size: side of a scene in pixels.
+        gsd: metres per pixel.
+        seed: the run's seed.
+        world: added to the seed: sets of different worlds share no airport.
+
+    Raises:
+        SpecError: a setting is out of range.
+    """
+    if count < 1:
+        raise SpecError(f"the number of scenes must be at least 1, not {count}")
+    settings = SceneSettings(size=size, gsd=gsd, look=look)
+    scenes = render_scenes(settings, count, seed + world, workers=os.cpu_count())
+    with ImageSetWriter(dataset, CLASSES) as writer:
+        for index, scene in enumerate(track(scenes, f"rendering {look} scenes", count)):
+            record = ImageRecord(
+                id=index + 1,
+                file_name=f"{look}_{seed + world}_{index:06d}.png",
+                width=size,
+                height=size,
+                group=scene.group,
+                boxes=scene.boxes,
+                labels=scene.labels,
+                attributes={"gsd": gsd, "look": look, "aircraft_types": list(scene.types)},
+            )
+            writer.add(record, scene.image)
+    return _made("dataset", dataset)
+
+
+@stage("dataset")
+def ingest(
+    *,
+    dataset: Path,
+    source: str,
+    part: str,
+    classes: list[str],
+    size: int,
+    overlap: float,
+    scale: float,
+    min_visible: float,
+    keep_empty: float,
+    on_bad_box: str,
+    test_fraction: float,
+    seed: int,
+) -> Outcome:
+    """Read a COCO folder and cut its frames into tiles.
+
+    Args:
+        dataset: receives the image set.
+        source: the folder.
+        part: ``all``, or ``train`` or ``test``: the folder's split of that name where it has one file for each, else
+            one side of a split by ``test_fraction`` that keeps places together.
+        classes: class names wanted.
+        size: side of a tile in pixels.
+        overlap: share of a tile's side that neighbours have in common.
+        scale: frames are resized by it first.
+        min_visible: least share of a box that a tile must show to keep it.
+        keep_empty: share of the tiles without boxes that is kept.
+        on_bad_box: ``fail``, ``fix`` or ``drop``.
+        test_fraction: share of the images held apart for ``test``.
+        seed: of the split and of the choice of empty tiles.
+
+    Raises:
+        DataError: the folder cannot be used as it is; the sentence says what to do.
+    """
+    frames, report = read_part(source, part, classes, on_bad_box, test_fraction, seed)
+    tiles = tile_images(
+        frames,
+        dataset,
+        size,
+        overlap,
+        scale=scale,
+        min_visible=min_visible,
+        keep_empty=keep_empty,
+        seed=seed,
+        suffix=".png",
+    )
+    write_json(dataset / "ingest.json", {"part": part, "coco": report, "tiles": asdict(tiles)})
+    return _made("dataset", dataset)
+
+
+def read_part(
+    source: str, part: str, classes: list[str], on_bad_box: str, test_fraction: float, seed: int
+) -> tuple[ImageFiles, dict[str, object]]:
+    """Read the frames of one part of a COCO folder, see :func:`ingest`; also returns the reader's report.
+
+    Raises:
+        DataError: the folder cannot be used as it is.
+        SpecError: an option is not one of its values.
+    """
+    if part not in ("all", "train", "test"):
+        raise SpecError(f"part is all, train or test, not '{part}'")
+    if on_bad_box not in get_args(OnBadBox):
+        raise SpecError(f"on_bad_box is fail, fix or drop, not '{on_bad_box}'")
+    coco = read_coco(Path(source), classes=classes, on_bad_box=cast("OnBadBox", on_bad_box))
+    if part == "all":
+        return coco, asdict(coco.report)
+    split = split_by_fraction(coco.records, test_fraction, seed)
+    chosen = split.taken if part == "test" else split.rest
+    frames = ImageFiles(coco.classes, [coco.records[i] for i in chosen], [coco.paths[i] for i in chosen])
+    return frames, asdict(coco.report)
+
+
+@stage("subset")
+def sample(*, dataset: Path, subset: Path, fraction: float, seed: int) -> Outcome:
+    """Take a fraction of every place's images, as one who can label only so many would.
+
+    Args:
+        dataset: image set.
+        subset: receives the smaller image set and ``sample.json``.
+        fraction: of the images, above 0 and at most 1.
+        seed: of the choice.
+
+    Raises:
+        DataError: the fraction is out of range or takes nothing.
+    """
+    source = ImageSet(dataset)
+    split = split_by_fraction(source.records, fraction, seed, within_groups=True)
+    with ImageSetWriter(subset, source.classes) as writer:
+        for index in split.taken:
+            record = source.records[index]
+            writer.add(record, source.encoded(index), Path(record.file_name).suffix)
+    write_json(subset / "sample.json", split.to_dict())
+    return _made("subset", subset)
+
+
+@stage("audit")
+def audit(*, real: Path, synthetic: Path, test: Path, audit: Path) -> Outcome:
+    """Look for what is wrong with the data: broken boxes, unreadable and duplicate images, places on both sides.
+
+    Args:
+        real: image set of the real arm.
+        synthetic: image set of the synthetic arm.
+        test: image set that everything is tested on.
+        audit: receives ``audit.json``.
+    """
+    result = audit_sets({"real": ImageSet(real), "synthetic": ImageSet(synthetic), "test": ImageSet(test)})
+    audit.mkdir()
+    write_json(audit / "audit.json", result.to_dict())
+    findings, errors = float(len(result.findings)), float(len(result.errors))
+    return Outcome({"audit": {"kind": "audit", "schema": "aerodet/audit/1"}}, {"findings": findings, "errors": errors})
+
+
+def _made(name: str, folder: Path) -> Outcome:
+    images = ImageSet(folder)
+    counts = {"images": len(images), "boxes": sum(len(r.boxes) for r in images.records)}
+    return Outcome({name: {"kind": "coco", "schema": IMAGE_SET, **counts}}, counts)

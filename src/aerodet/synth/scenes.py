@@ -1,0 +1,244 @@
+"""Scenes: one overhead picture of an airport with the boxes of its aircraft."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aerodet.errors import SpecError
+from aerodet.synth.aircraft import TYPES, AircraftType
+from aerodet.synth.airports import Airport, airport
+from aerodet.synth.furniture import buildings, decoys, dress_stand, landside, vehicles
+from aerodet.synth.ground import Ground, mark_band
+from aerodet.synth.layout import Occupancy, Site, aim, park, spots
+from aerodet.synth.look import LOOKS
+from aerodet.synth.solids import Camera, Floats, Layer, Solid, merge, paint_solids, shadow_mask
+
+__all__ = ["CLASSES", "Scene", "SceneSettings", "render_scene", "render_scenes"]
+
+CLASSES = ("aircraft",)
+
+_SMALLEST = 20  # pixels: a type shorter and narrower than this is left out
+_THING, _FIRST = 1, 2  # owners in a layer: 1 is any thing, 2 and up are aircraft
+_CHUNK = 8  # scenes per task of a worker process
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSettings:
+    """What scenes to render.
+
+    Attributes:
+        size: side of the square picture in pixels, a multiple of 16.
+        gsd: ground sample distance in metres per pixel. Aircraft keep their true size: an A320 is 38 px long at 1.0.
+        look: "synthetic", as a renderer leaves it, or "sensor", as a satellite delivers it.
+        aircraft: mean number of aircraft in a scene that has any; crowding may leave fewer.
+        empty: share of scenes without aircraft, 0..1.
+        scenes_per_airport: scenes that share an airport, and so a group.
+
+    Raises:
+        SpecError: a value is out of its limits.
+    """
+
+    size: int = 256
+    gsd: float = 1.0
+    look: str = "sensor"
+    aircraft: float = 5.0
+    empty: float = 0.1
+    scenes_per_airport: int = 8
+
+    def __post_init__(self) -> None:
+        def require(fits: bool, name: str, rule: str) -> None:  # noqa: FBT001
+            if not fits:
+                raise SpecError(f"scene setting {name}={getattr(self, name)!r} is out of its limits; {rule}")
+
+        require(64 <= self.size <= 2048 and self.size % 16 == 0, "size", "give a multiple of 16 from 64 to 2048 pixels")
+        require(0.2 <= self.gsd <= 2.0, "gsd", "give 0.2 to 2.0 metres per pixel")
+        require(self.look in LOOKS, "look", f"choose one of {', '.join(LOOKS)}")
+        require(1 <= self.aircraft <= 40, "aircraft", "give a mean from 1 to 40 aircraft a scene")
+        require(0 <= self.empty <= 1, "empty", "give a share from 0 to 1")
+        require(self.scenes_per_airport >= 1, "scenes_per_airport", "give 1 or more")
+        reach = self.size * self.gsd
+        if reach < 100:
+            raise SpecError(
+                f"scenes of size={self.size} px and gsd={self.gsd} m/px span {reach:.0f} m, too little for aircraft; "
+                "raise one so that they span 100 m or more"
+            )
+
+    def types(self) -> list[AircraftType]:
+        """Return the aircraft types that are large enough to be seen at this ground sample distance."""
+        return [t for t in TYPES.values() if max(t.length, t.span) / self.gsd >= _SMALLEST]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One rendered scene.
+
+    Attributes:
+        image: uint8 [H,W,3] RGB.
+        boxes: float32 [N,4] x1,y1,x2,y2 in pixels, tight around the visible mask of each aircraft, shadows left out.
+        labels: int64 [N], indices into :data:`CLASSES`.
+        group: the airport; split data sets by it.
+        masks: bool [N,H,W], the pixels that the aircraft covers by half or more.
+        types: designation of each aircraft.
+    """
+
+    image: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    group: str
+    masks: NDArray[np.bool_]
+    types: tuple[str, ...]
+
+
+def render_scene(settings: SceneSettings, seed: int, index: int) -> Scene:
+    """Render one scene; the same settings, seed and index always give the same scene.
+
+    Aircraft cut by the frame stay, labelled, while a quarter of them and seven pixels of either side are inside;
+    otherwise they are not drawn at all, so that nothing visible is unlabelled.
+
+    Args:
+        settings: what to render.
+        seed: names the world, 0 or more: its airports and all that happens on them.
+        index: number of the scene in that world, 0 or more.
+
+    Returns:
+        The scene.
+
+    Raises:
+        SpecError: ``seed`` or ``index`` is negative.
+    """
+    if seed < 0 or index < 0:
+        raise SpecError(f"scene seed={seed} index={index}: both must be 0 or more")
+    look = LOOKS[settings.look]
+    rng = np.random.default_rng([seed, index, 2])
+    home = airport(settings.look, seed, index // settings.scenes_per_airport)
+    empty = bool(rng.random() < settings.empty)
+    count = 0 if empty else max(1, round(rng.normal(settings.aircraft, 0.35 * settings.aircraft)))
+    site = _site(settings, home, _camera(settings, home, aim(home, rng, empty=empty), rng), rng)
+    things = _furnish(site, count, settings.types())
+
+    ambient = rng.uniform(0.34, 0.5)
+    solids = [merge(things), *(p.solid for p in site.parked)]
+    owners = [_THING, *range(_FIRST, _FIRST + len(site.parked))]
+    layer = paint_solids(solids, owners, site.camera, ambient)
+    picture = _lay(site.ground.finish(), shadow_mask(solids, site.camera), ambient, layer)
+    masks = np.array([layer.mask(owner) for owner in owners[1:]], bool).reshape(-1, settings.size, settings.size)
+    return Scene(
+        image=look.expose(picture, rng),
+        boxes=np.array([_bounds(mask) for mask in masks], np.float32).reshape(-1, 4),
+        labels=np.zeros(len(masks), np.int64),
+        group=home.name,
+        masks=masks,
+        types=tuple(p.kind.name for p in site.parked),
+    )
+
+
+def render_scenes(settings: SceneSettings, count: int, seed: int, workers: int | None = None) -> Iterator[Scene]:
+    """Yield scenes 0..count-1 in order, the same ones whatever the number of processes.
+
+    Args:
+        settings: what to render.
+        count: number of scenes.
+        seed: names the world.
+        workers: processes to start; None or 1 renders in this one. With more, the calling script needs the usual
+            ``if __name__ == "__main__":`` guard, because workers are spawned.
+
+    Yields:
+        One scene after the other; at most a few dozen wait in memory.
+    """
+    if workers is None or workers <= 1:
+        for index in range(count):
+            yield render_scene(settings, seed, index)
+        return
+    # Spawned, not forked: the caller may hold threads (torch, OpenCV), which a fork copies in an unknown state.
+    context = multiprocessing.get_context("spawn")
+    chunks = iter(range(0, count, _CHUNK))
+    waiting: deque[Future[list[Scene]]] = deque()
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+
+        def submit() -> None:
+            start = next(chunks, None)
+            if start is not None:
+                waiting.append(pool.submit(_render_chunk, settings, seed, start, min(start + _CHUNK, count)))
+
+        for _ in range(2 * workers):
+            submit()
+        while waiting:
+            scenes = waiting.popleft().result()
+            submit()
+            yield from scenes
+
+
+def _render_chunk(settings: SceneSettings, seed: int, start: int, stop: int) -> list[Scene]:
+    return [render_scene(settings, seed, index) for index in range(start, stop)]
+
+
+def _camera(settings: SceneSettings, home: Airport, v: float, rng: np.random.Generator) -> Camera:
+    look = LOOKS[settings.look]
+    elevation, azimuth = math.radians(rng.uniform(*look.sun)), rng.uniform(0, 2 * math.pi)
+    tilt, towards = math.tan(math.radians(rng.uniform(*look.lean))), rng.uniform(0, 2 * math.pi)
+    level = math.cos(elevation)
+    return Camera(
+        size=settings.size,
+        gsd=settings.gsd,
+        centre=(float(rng.uniform(-800, 800)), v),
+        bearing=home.bearing + float(rng.choice([0, math.pi]) + rng.normal(0, 0.35)),
+        lean=(tilt * math.cos(towards), tilt * math.sin(towards)),
+        sun=(level * math.cos(azimuth), level * math.sin(azimuth), math.sin(elevation)),
+    )
+
+
+def _site(settings: SceneSettings, home: Airport, camera: Camera, rng: np.random.Generator) -> Site:
+    look, (u, v) = LOOKS[settings.look], camera.centre
+    half = 0.75 * settings.size * settings.gsd  # half the diagonal and a little more
+    return Site(
+        airport=home,
+        look=look,
+        camera=camera,
+        bands=[band for band in home.bands if band.high > v - half and band.low < v + half],
+        reach=(u - half, u + half),
+        ground=Ground(home, camera, look.texture, rng),
+        occupancy=Occupancy(camera),
+        rng=rng,
+    )
+
+
+def _furnish(site: Site, count: int, types: list[AircraftType]) -> list[Solid]:
+    """Place everything, aircraft before what gives way to them; return all solids but the aircraft."""
+    things: list[Solid] = []
+    for band in site.bands:
+        mark_band(site.ground, band, site.reach)
+        if band.kind in ("terminal", "hangars"):
+            things += buildings(band, site)
+    for thing in things:
+        site.occupancy.claim(thing, 0.0)
+    places = spots(site)
+    site.parked = park(site, places, count, types)
+    taken = {parked.spot: parked for parked in site.parked}
+    side = 1 if site.rng.random() < 0.5 else -1
+    bridges = [dress_stand(spot, taken.get(spot), side, site) for spot in places]
+    things += [bridge for bridge in bridges if bridge is not None]
+    things += decoys(site)
+    things += vehicles(site)
+    landside(site)
+    return things
+
+
+def _lay(ground: Floats, shadow: Floats, ambient: float, layer: Layer) -> Floats:
+    """Put shadows, which are lit by the blue sky alone, and then the solids on the ground."""
+    sky = ambient * np.array([0.9, 0.97, 1.1], np.float32)
+    lit = ground * (1 - shadow[..., None] * (1 - sky))
+    return np.asarray(lit * (1 - layer.coverage[..., None]) + layer.colour, np.float32)
+
+
+def _bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return x, y, x + width, y + height

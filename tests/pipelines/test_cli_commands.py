@@ -1,0 +1,183 @@
+import json
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+import aerodet as package
+from aerodet.data import ImageSet
+from aerodet.errors import MachineError
+from aerodet.pipelines import StoppedError, cli
+
+SPEC = """
+random_seed: 42
+model_config {
+  num_layers: 18
+  arch: "resnet"
+}
+"""
+
+
+@pytest.fixture
+def aerodet(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["aerodet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return (caught.value.code or 0, *capsys.readouterr())
+
+    return call
+
+
+def write_coco(folder, boxes, size=64):
+    folder.mkdir()
+    images, annotations = [], []
+    for number, box in enumerate(boxes, start=1):
+        pixels = np.random.default_rng(number + 10 * len(folder.name)).integers(0, 255, (size, size, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), pixels)
+        images.append(
+            {"id": number, "file_name": f"{number}.png", "width": size, "height": size, "group": f"g{number}"}
+        )
+        annotations.append({"id": number, "image_id": number, "category_id": 1, "bbox": box})
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "aircraft"}]}
+    (folder / "annotations.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_version(aerodet):
+    assert aerodet("--version") == (0, f"{package.__version__}\n", "")
+
+
+def test_no_command_shows_the_help(aerodet):
+    _, output, shown = aerodet()
+    assert "Usage: " in output + shown
+    assert "Count the parameters" in output + shown
+
+
+def test_an_unknown_option_is_a_usage_error(aerodet):
+    status, _, shown = aerodet("model", "--depth", "3")
+    assert status == 2
+    assert "No such option" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "total", "trainable"),
+    [
+        ([], 11_197_893, 11_188_165),
+        (["--all-projections"], 11_550_853, None),
+        (["--classes", "3"], 11_203_023, None),
+        (["--arch", "resnet18", "--width", "0.5"], None, None),
+    ],
+)
+def test_model_counts_parameters(aerodet, arguments, total, trainable):
+    status, output, _ = aerodet("model", *arguments, "--json")
+    counts = json.loads(output)
+    assert status == 0
+    assert counts["total"] == counts["trainable"] + counts["non_trainable"]
+    assert total is None or counts["total"] == total
+    assert trainable is None or counts["trainable"] == trainable
+
+
+def test_model_prints_for_people(aerodet):
+    assert "total            11,197,893" in aerodet("model")[1]
+
+
+def test_spec_check_names_what_is_wrong(aerodet, tmp_path):
+    (tmp_path / "wrong.txt").write_text(SPEC)
+    status, output, shown = aerodet("spec", "check", "wrong.txt")
+    assert (status, output) == (2, "")
+    assert all(line.startswith("wrong.txt: ") for line in shown.splitlines())
+
+    (tmp_path / "unknown.txt").write_text(SPEC + "colour: 3\n")
+    status, _, shown = aerodet("spec", "check", "unknown.txt")
+    assert status == 2
+    assert shown.startswith("error: unknown.txt:7: no field 'colour'")
+
+
+def test_synth_writes_an_image_set_and_replaces_nothing(aerodet, tmp_path):
+    arguments = ("synth", "--out", "scenes", "--count", 2, "--size", 128, "--seed", 3)
+    status, output, _ = aerodet(*arguments)
+    assert status == 0
+    assert output.startswith("scenes: 2 scenes with")
+    assert len(ImageSet(tmp_path / "scenes")) == 2
+    status, _, shown = aerodet(*arguments)
+    assert status == 2
+    assert "scenes exists already" in shown
+
+
+def test_audit_of_sound_data_finds_nothing(aerodet, tmp_path):
+    write_coco(tmp_path / "train", [[5, 5, 20, 20], [10, 10, 30, 8]])
+    status, output, _ = aerodet("data", "audit", "train")
+    assert status == 0
+    assert "nothing found" in output
+    assert output.splitlines()[1].split() == ["train", "2", "0", "2", "2", "2", "0", "0"]
+
+
+def test_audit_tells_of_broken_boxes_and_leaks(aerodet, tmp_path):
+    write_coco(tmp_path / "a", [[5, 5, 200, 20], [10, 10, 30, 8]])
+    write_coco(tmp_path / "b", [[5, 5, 20, 20]])
+    status, output, _ = aerodet("data", "audit", "a", "--test", "b")
+    assert status == 2
+    assert "note: a: 1 boxes past their frame were clipped to it" in output
+    assert "error: a: a run refuses its broken boxes" in output
+    assert "error: b: group g1 is in b" in output
+
+    status, output, _ = aerodet("data", "audit", "a", "--test", "b", "--json")
+    assert status == 2
+    content = json.loads(output)
+    assert content["read"]["a"]["clipped"] == 1
+    assert content["sets"]["b"]["images"] == 1
+
+
+def test_convert_writes_kitti_and_tiles(aerodet, tmp_path):
+    write_coco(tmp_path / "source", [[5, 5, 20, 20], [10, 10, 30, 8]])
+    status, output, _ = aerodet("data", "convert", "source", "kitti", "--to", "kitti")
+    assert status == 0
+    assert output.startswith("kitti: 2 images, 2 boxes")
+    assert (
+        (tmp_path / "kitti" / "labels" / "1.txt").read_text().startswith("aircraft 0.00 0 0.00 5.00 5.00 25.00 25.00")
+    )
+
+    assert aerodet("data", "convert", "kitti", "tiles", "--to", "tiles", "--size", 32)[0] == 0
+    assert ImageSet(tmp_path / "tiles").records[0].width == 32
+    status, output, _ = aerodet("data", "convert", "tiles", "again", "--to", "kitti")
+    assert status == 0
+
+
+def test_convert_refuses_bad_boxes_and_taken_folders(aerodet, tmp_path):
+    write_coco(tmp_path / "source", [[5, 5, 200, 20]])
+    status, _, shown = aerodet("data", "convert", "source", "kitti", "--to", "kitti")
+    assert status == 2
+    assert shown.startswith("error: ")
+    assert not (tmp_path / "kitti").exists()
+    assert aerodet("data", "convert", "source", "kitti", "--to", "kitti", "--on-bad-box", "fix")[0] == 0
+    assert "kitti exists already" in aerodet("data", "convert", "source", "kitti", "--to", "kitti")[2]
+    assert "nowhere does not exist" in aerodet("data", "audit", "nowhere")[2]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (MachineError("the disk is full"), 3, "error: the disk is full\n"),
+        (StoppedError("the run was stopped", 2), 130, "the run was stopped\n"),
+    ],
+)
+def test_errors_become_a_line_and_a_status(aerodet, monkeypatch, error, status, line):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("aerodet.detectnet.spec.read_spec", fail)
+    assert aerodet("spec", "check", "any") == (status, "", line)
+
+
+def test_a_defect_keeps_its_traceback(monkeypatch):
+    def fail(*_):
+        raise ValueError("a defect")
+
+    monkeypatch.setattr("aerodet.detectnet.spec.read_spec", fail)
+    monkeypatch.setattr(sys, "argv", ["aerodet", "spec", "check", "any"])
+    with pytest.raises(ValueError, match="a defect"):
+        cli.main()
