@@ -171,7 +171,9 @@ def _ingest(run: _Run, source: str, part: str, name: str) -> PipelineArtifactCha
         scale=data.scale,
         min_visible=data.min_visible,
         keep_empty=data.keep_empty,
+        tile_format=data.tile_format,
         on_bad_box=data.on_bad_box,
+        duplicates=data.duplicates,
         test_fraction=data.test_fraction,
         seed=run.seed,
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aerodet.data import Split, read_coco, split_by_fraction
-from aerodet.errors import DataError
+from aerodet.data import CocoSource, read_coco, split_by_fraction
+from aerodet.errors import DataError, SpecError
 from aerodet.pipelines.profiles import Profile
+from aerodet.synth import CLASSES, SceneSettings
 
 __all__ = ["check"]
 
@@ -16,6 +17,7 @@ def check(profile: Profile) -> None:
 
     Raises:
         DataError: a folder cannot be used as it is; the sentence says what to do.
+        SpecError: scenes cannot be rendered as the profile has them.
     """
     data = profile.data
     for name in ("real", "synthetic", "test"):
@@ -24,11 +26,38 @@ def check(profile: Profile) -> None:
             continue
         if not Path(source).is_dir():
             raise DataError(f"--{name} {source} is not a folder; give a folder with images and a COCO file")
-        coco = read_coco(Path(source), classes=data.classes or profile.classes, on_bad_box=data.on_bad_box)
+        coco = read_coco(
+            Path(source),
+            classes=data.classes or profile.classes,
+            on_bad_box=data.on_bad_box,
+            duplicates=data.duplicates,
+        )
+        if coco.classes != tuple(profile.classes):
+            raise SpecError(
+                f"data.classes give {', '.join(coco.classes)}, but the classes are {', '.join(profile.classes)}; "
+                "write the name to read and the class, such as plane:aircraft, for each"
+            )
         if name == "real" and not data.test:
-            _check_split(split_by_fraction(coco.records, data.test_fraction, profile.seed), source)
+            _check_split(coco, source, data.test_fraction, profile.seed)
+    if not (data.real and data.synthetic):
+        _check_rendering(profile)
 
 
-def _check_split(split: Split, source: str) -> None:
+def _check_split(coco: CocoSource, source: str, fraction: float, seed: int) -> None:
+    if len({record.group for record in coco.records}) < 2:
+        raise DataError(
+            f"{source}: all {len(coco.records)} images show one place, so none can be held apart for testing; "
+            "give --test, or a 'group' to each image entry of the COCO file"
+        )
+    split = split_by_fraction(coco.records, fraction, seed)
     if not split.boxes_taken or split.boxes_taken == split.boxes:
         raise DataError(f"{source}: one side of the test split has no boxes; set data.test_fraction or give --test")
+
+
+def _check_rendering(profile: Profile) -> None:
+    if tuple(profile.classes) != CLASSES:
+        raise SpecError(
+            f"classes are {', '.join(profile.classes)}, but rendered scenes show {', '.join(CLASSES)}; give --real and "
+            f"--synthetic, or read your class as that one: --set data.classes=[{profile.classes[0]}:{CLASSES[0]}]"
+        )
+    SceneSettings(size=profile.size, gsd=profile.embedded.gsd)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from aerodet.errors import UserError
 from aerodet.files import disk_errors, read_json, write_json
 
-__all__ = ["RunRecord", "StageRecord", "State", "is_running", "lock_run"]
+__all__ = ["RECORD", "RunRecord", "StageRecord", "State", "is_running", "lock_run"]
 
 RECORD = "run.json"
 LOCK = ".lock"
@@ -115,7 +115,8 @@ def lock_run(run_dir: Path) -> Iterator[int]:
         except BlockingIOError:
             holder = os.pread(descriptor, 200, 0).decode() or "another process"
             raise UserError(f"{run_dir} is in use by {holder}; wait until it has ended, or end it") from None
-        note_holder(descriptor, f"process {os.getpid()}")
+        with disk_errors(run_dir):
+            note_holder(descriptor, f"process {os.getpid()}")
         yield descriptor
     finally:
         os.close(descriptor)

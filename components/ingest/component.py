@@ -19,7 +19,9 @@ def ingest(
     scale: float,
     min_visible: float,
     keep_empty: float,
+    tile_format: str,
     on_bad_box: str,
+    duplicates: str,
     test_fraction: float,
     seed: int,
 ):
@@ -36,7 +38,9 @@ def ingest(
         scale: Frames are resized by it before they are cut.
         min_visible: Least share of a box that a tile must show to keep it.
         keep_empty: Share of the tiles without boxes that is kept.
+        tile_format: ``png`` keeps the pixels as they are, ``jpg`` is a quarter of the size.
         on_bad_box: ``fail``, ``fix`` or ``drop`` boxes outside the frame or of no size.
+        duplicates: ``merge``, ``keep`` or ``fail`` on boxes that label an object a second time.
         test_fraction: Share of the images held apart for ``test``.
         seed: Of the split and of the choice of empty tiles.
     """

@@ -18,14 +18,14 @@ def publish(
 ):
     """Publish an INT8 export to the model registry, with its metrics and digests, as one version.
 
-    The same files published again are the same version. An export without engine or graph is refused.
+    The same files published again are the same version. An export without an engine is not published.
 
     Args:
         bundle: The export.
         evaluation: Of its INT8 graph.
         benchmark: Its latency.
-        version: ``version.json``: name, number and address in the registry.
-        metrics: The version's number.
+        version: ``version.json``: name, number and address in the registry, or why nothing was published.
+        metrics: Whether it was published, and the version's number.
         registry: Address, such as ``sqlite:///registry/registry.db``.
         name: Registered model.
         run_id: The run that made it.

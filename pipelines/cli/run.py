@@ -7,6 +7,8 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +19,7 @@ from aerodet.errors import UserError
 from aerodet.files import atomic_path, disk_errors, read_json, write_text
 from aerodet.pipelines.cli.runs import find_run, results_tables
 from aerodet.pipelines.local import run_local
-from aerodet.pipelines.record import RunRecord
+from aerodet.pipelines.record import RECORD, RunRecord
 
 if TYPE_CHECKING:
     from aerodet.pipelines.profiles import Profile
@@ -64,9 +66,12 @@ def run(
         if run_dir is not None:
             raise UserError(f"'{run_dir}' goes with --resume only; name a new run with --name")
         chosen = _profile(profile or "quickstart", setting or [], real=real, synthetic=synthetic, test=test, seed=seed)
-        folder = _prepare(chosen, out, name)
+        folder = _create(chosen, out, name)
         parameters = _parameters(folder, registry or str(out / "registry"))
-    record = run_local(folder / PACKAGE, parameters, folder)
+    with _removed_unless_begun(folder):
+        if not resume:
+            _fill(folder, chosen)
+        record = run_local(folder / PACKAGE, parameters, folder)
     collect(record, folder)
     _show(folder)
 
@@ -81,28 +86,43 @@ def _profile(name: str, settings: list[str], **sources: Any) -> Profile:
     return profile
 
 
-def _prepare(profile: Profile, out: Path, name: str | None) -> Path:
-    """Make the folder of a new run, with the profile and the compiled pipeline in it, and point ``latest`` to it."""
-    import yaml
-
-    from aerodet.pipelines.graph import compile_pipeline
-
+def _create(profile: Profile, out: Path, name: str | None) -> Path:
+    """Make the empty folder of a new run."""
     if name is not None and (not re.fullmatch(r"\w[\w.-]*", name) or name == "latest"):
         raise UserError(f"--name {name} cannot name a folder; use letters, digits, dots, dashes and underscores")
     label = re.sub(r"[^\w.-]+", "-", profile.name)
     folder = out / (name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{label}-{secrets.token_hex(2)}")
-    with disk_errors(out):
+    with disk_errors(folder):
         out.mkdir(parents=True, exist_ok=True)
         try:
             folder.mkdir()
         except FileExistsError:
             raise UserError(f"{folder} exists; take another --name, or continue it with --resume {folder}") from None
-    write_text(folder / "profile.yaml", yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False))
-    compile_pipeline(profile, folder / PACKAGE)
-    link = out / f".latest.{os.getpid()}"
-    link.symlink_to(folder.name)
-    link.replace(out / "latest")
     return folder
+
+
+def _fill(folder: Path, profile: Profile) -> None:
+    """Write the profile and the compiled pipeline into a run's folder, and point ``latest`` to it."""
+    import yaml
+
+    from aerodet.pipelines.graph import compile_pipeline
+
+    with disk_errors(folder):
+        write_text(folder / "profile.yaml", yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False))
+        compile_pipeline(profile, folder / PACKAGE)
+        link = folder.with_name(f".latest.{os.getpid()}")
+        link.symlink_to(folder.name)
+        link.replace(folder.with_name("latest"))
+
+
+@contextmanager
+def _removed_unless_begun(folder: Path) -> Iterator[None]:
+    """Remove a run's folder at the end if it has no record: such a run could not be resumed."""
+    try:
+        yield
+    finally:
+        if not (folder / RECORD).exists():
+            shutil.rmtree(folder)
 
 
 def _parameters(folder: Path, registry: str) -> dict[str, Any]:

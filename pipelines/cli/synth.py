@@ -30,7 +30,7 @@ def synth(
 ) -> None:
     """Render airport scenes with labelled aircraft into an image set."""
     require_new(out)
-    from aerodet.stages.data import synthesize
+    from aerodet.stages import synthesize
 
     outcome = synthesize(dataset=out, look=look.value, count=count, size=size, gsd=gsd, seed=seed)
     typer.echo(f"{out}: {outcome.metrics['images']:.0f} scenes with {outcome.metrics['boxes']:.0f} aircraft")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 __all__ = [
     "Arm",
@@ -25,6 +25,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$")]  # TAO lower-cases labels; upper case gives AP 0
+OneOrMore = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)  # --set classes=ship
 
 
 class _Section(BaseModel):
@@ -46,7 +47,7 @@ class Data(_Section):
     real: str = Field("", description="folder of COCO images; empty: embedded scenes")
     synthetic: str = Field("", description="folder of COCO images; empty: embedded scenes")
     test: str = Field("", description="folder of COCO images; empty: places held apart from `real`")
-    classes: list[str] = Field(
+    classes: Annotated[list[str], OneOrMore] = Field(
         [], description="names in the COCO files, such as plane:aircraft for `plane` as `aircraft`; empty: `classes`"
     )
     test_fraction: Fraction = Field(0.25, description="share of the images held apart when there is no test folder")
@@ -54,7 +55,13 @@ class Data(_Section):
     scale: Annotated[float, Field(gt=0, le=4)] = Field(1.0, description="frames are resized by it before they are cut")
     min_visible: Share = Field(0.3, description="a box of which less than this is in a tile is left out of it")
     keep_empty: Share = Field(0.5, description="share of the tiles without aircraft that is kept")
+    tile_format: Literal["png", "jpg"] = Field(
+        "png", description="png keeps pixels as they are, jpg is a quarter of it"
+    )
     on_bad_box: Literal["fail", "fix", "drop"] = Field("fail", description="boxes outside the frame or of no size")
+    duplicates: Literal["merge", "keep", "fail"] = Field(
+        "merge", description="boxes that label an object a second time"
+    )
     fraction: Fraction = Field(0.1, description="share of the real images that the finetune arm gets")
 
 
@@ -90,10 +97,20 @@ class Training(_Section):
     annealing: Annotated[float, Field(ge=0, lt=1)] = 0.5
     l1_weight: Annotated[float, Field(ge=0)] = 3e-9
     deadzone_radius: Share = 0.4
+    cov_radius: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="of the coverage ellipse, share of the box"
+    )
+    foreground_weight: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="of covered cells; TAO's is 0.05")
+    cov_weight: Annotated[float, Field(gt=0)] = 1.0
+    bbox_weight: Annotated[float, Field(gt=0)] = 10.0
+    autoweighting: bool = Field(True, description="re-balance the two losses after each epoch, as TAO does")
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="share of an arm's own images on which the best epoch is chosen"
     )
     validation_period: Count = Field(2, description="epochs between validations")
+    clustering: Literal["dbscan", "nms"] = "dbscan"
+    dbscan_eps: Fraction = 0.15
+    nms_iou: Fraction = 0.2
     coverage_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.05
     augmentation: Augmentation = Augmentation()
 
@@ -118,7 +135,7 @@ class Prune(_Section):
     normalizer: Literal["max", "L2"] = "max"
     criterion: Literal["union", "intersection", "arithmetic_mean", "geometric_mean"] = "union"
     granularity: Count = 8
-    min_filters: Count = 16
+    min_filters: Annotated[int, Field(ge=16)] = 16
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -159,7 +176,7 @@ class Profile(_Section):
     name: str
     description: str = ""
     seed: Annotated[int, Field(ge=0)] = 0
-    classes: list[ClassName] = ["aircraft"]
+    classes: Annotated[list[ClassName], Field(min_length=1), OneOrMore] = ["aircraft"]
     size: Annotated[int, Field(ge=64, multiple_of=16)] = 512
     embedded: Embedded = Embedded()  # type: ignore[call-arg]
     data: Data = Data()  # type: ignore[call-arg]

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from aerodet.errors import MachineError
 
 __all__ = ["atomic_path", "disk_errors", "file_digest", "folder_digest", "read_json", "write_json", "write_text"]
 
+_PARTIAL = ".partial"
 PROVENANCE = "provenance.json"  # travels inside an artifact's folder and is not part of its content
 
 
@@ -32,10 +34,9 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        path = Path(*takewhile(lambda part: not part.endswith(_PARTIAL), path.parts))  # a name that the user knows
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise MachineError(
-                f"the disk that holds {path} is full; free some space and run the same command again"
-            ) from error
+            raise MachineError(f"the disk that holds {path} is full; free some space") from error
         if error.errno in (errno.EROFS, errno.EACCES):
             raise MachineError(f"{path} cannot be written ({os.strerror(error.errno)})") from error
         raise
@@ -51,7 +52,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         MachineError: the disk is full or read-only. Nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(temporary)

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from aerodet.data._boxes import Duplicates
 from aerodet.data.audit import Audit, Finding, SetAudit, audit
 from aerodet.data.coco import CocoReport, CocoSource, OnBadBox, find_coco, group_of, read_coco
 from aerodet.data.kitti import KittiReport, kitti_label, read_kitti, write_kitti
@@ -26,6 +27,7 @@ __all__ = [
     "Boxes",
     "CocoReport",
     "CocoSource",
+    "Duplicates",
     "Finding",
     "ImageFiles",
     "ImageRecord",

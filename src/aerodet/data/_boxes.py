@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 OnBadBox = Literal["fail", "fix", "drop"]
-ROUNDING = (
-    1.0  # pixels past the frame that are rounding, not a mistake: clipped boxes are re-projected from world coordinates
-)
+Duplicates = Literal["merge", "keep", "fail"]
+# Pixels past the frame that are rounding, not a mistake: clipped boxes are re-projected from world coordinates.
+ROUNDING = 1.0
+# IoU of two boxes of one class that are one object labelled twice. Upright boxes of aircraft parked side by side stay
+# far below it: on 70 Airbus frames no pair lies between 0.2 and 0.5, and 129 lie above.
+SAME_OBJECT = 0.5
 
 
 def to_xywh(value: Any) -> tuple[float, float, float, float]:
@@ -60,3 +63,26 @@ def check_boxes(xywh: NDArray[np.float64], frames: NDArray[np.float64]) -> Check
     bad = lost | (excess > ROUNDING)
     clipped[lost] = 0.0
     return CheckedBoxes(clipped, excess, lost, bad, ~bad & (excess > 0))
+
+
+def duplicate_boxes(boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which boxes of an image label an object that an earlier box labels already.
+
+    Args:
+        boxes: float32 [N, 4], x1, y1, x2, y2 in pixels.
+        labels: int64 [N].
+
+    Returns:
+        bool [N]: the box overlaps an earlier box of its class, which is none itself, by IoU 0.5 or more.
+    """
+    wide = boxes.astype(np.float64)
+    low = np.maximum(wide[:, None, :2], wide[None, :, :2])
+    high = np.minimum(wide[:, None, 2:], wide[None, :, 2:])
+    inter = np.maximum(high - low, 0).prod(axis=2)
+    area = (wide[:, 2:] - wide[:, :2]).prod(axis=1)
+    union = np.maximum(area[:, None] + area[None, :] - inter, 1e-9)
+    same = (inter / union >= SAME_OBJECT) & (labels[:, None] == labels[None, :])
+    found = np.zeros(len(boxes), bool)
+    for index in range(1, len(boxes)):
+        found[index] = bool((same[index, :index] & ~found[:index]).any())
+    return found

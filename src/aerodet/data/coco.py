@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aerodet.data._boxes import CheckedBoxes, OnBadBox, check_boxes, to_xywh
+from aerodet.data._boxes import CheckedBoxes, Duplicates, OnBadBox, check_boxes, duplicate_boxes, to_xywh
 from aerodet.data._layout import find_coco, find_images
 from aerodet.data.pixels import decode_image
 from aerodet.data.records import ImageFiles, ImageRecord
@@ -37,6 +37,8 @@ class CocoReport:
         rounded: boxes that reached past their frame by at most one pixel and were clipped.
         clipped: boxes that reached further past their frame and were clipped (``on_bad_box="fix"``).
         dropped: boxes that were left out: nothing inside the frame, no size, or ``on_bad_box="drop"``.
+        duplicates: boxes of an object that another box of its class labels already (IoU 0.5 or more).
+        duplicates_merged: they were left out (``duplicates="merge"``).
         crowds: annotations of whole crowds, left out because they bound no single object.
         other_categories: annotations left out by the name of their category, which was not asked for.
         renumbered: the image ids were not integers and have been replaced by 1, 2, 3...
@@ -50,6 +52,8 @@ class CocoReport:
     rounded: int = 0
     clipped: int = 0
     dropped: int = 0
+    duplicates: int = 0
+    duplicates_merged: bool = False
     crowds: int = 0
     other_categories: dict[str, int] = field(default_factory=dict)
     renumbered: bool = False
@@ -65,6 +69,8 @@ class CocoReport:
             f"{self.rounded} boxes past their frame by at most 1 px were clipped": self.rounded,
             f"{self.clipped} boxes past their frame were clipped to it": self.clipped,
             f"{self.dropped} broken boxes were dropped": self.dropped,
+            f"{self.duplicates} boxes label an object a second time and were "
+            + ("left out" if self.duplicates_merged else "kept"): self.duplicates,
             f"{self.crowds} crowd annotations were left out": self.crowds,
             f"{self.measured} images state no size and were measured": self.measured,
             "image ids are not integers and were replaced by 1, 2, 3...": int(self.renumbered),
@@ -86,6 +92,7 @@ def read_coco(
     classes: Sequence[str] = ("aircraft",),
     images: Path | str | None = None,
     on_bad_box: OnBadBox = "fail",
+    duplicates: Duplicates = "merge",
     split: str | None = None,
 ) -> CocoSource:
     """Read a COCO data set. Categories are matched by name, never by id, and ids may be 0 or strings.
@@ -97,6 +104,8 @@ def read_coco(
         images: the folder of the images; found beside the file when None.
         on_bad_box: boxes outside their frame by more than a pixel or without size: ``fail`` raises, ``fix`` clips them
             and drops those with nothing left, ``drop`` drops them all.
+        duplicates: boxes of one class that label the same object (IoU 0.5 or more), as when two people labelled a
+            frame: ``merge`` keeps the first, ``keep`` all of them, ``fail`` raises.
         split: ``train``, ``test``...; needed only where the folder holds several COCO files.
 
     Returns:
@@ -113,6 +122,7 @@ def read_coco(
     sizes = _frame_sizes(document, paths, report)
     annotations = _wanted_annotations(document, report)
     boxes = _usable_boxes(document, annotations, sizes, on_bad_box, report)
+    _settle_duplicates(document, annotations, boxes, duplicates, report)
     records = _records(document, annotations, sizes, boxes, report)
     if report.boxes == 0:
         raise DataError(
@@ -272,6 +282,33 @@ def _usable_boxes(
     report.dropped = int(gone.sum())
     report.boxes = int((~gone).sum())
     return checked.xyxy
+
+
+def _settle_duplicates(
+    document: _Document,
+    annotations: list[dict[str, Any]],
+    boxes: NDArray[np.float32],
+    duplicates: Duplicates,
+    report: CocoReport,
+) -> None:
+    """Count the boxes that label an object again; with ``merge`` set them to zeros, which leaves them out."""
+    members: dict[str, list[int]] = {}
+    for index, annotation in enumerate(annotations):
+        if boxes[index].any():
+            members.setdefault(str(annotation["image_id"]), []).append(index)
+    report.duplicates_merged = duplicates == "merge"
+    for key, indices in members.items():
+        labels = np.array([document.labels[str(annotations[i]["category_id"])] for i in indices], np.int64)
+        again = np.array(indices)[duplicate_boxes(boxes[indices], labels)]
+        report.duplicates += len(again)
+        if len(again) and duplicates == "fail":
+            raise DataError(
+                f"{document.path}: {len(again)} boxes of image {document.entries[key]['file_name']} label an object "
+                "that another box labels already; pass --set data.duplicates=merge to keep one of each"
+            )
+        if duplicates == "merge":
+            boxes[again] = 0.0
+            report.boxes -= len(again)
 
 
 def _bad_box(

@@ -1,8 +1,9 @@
 """Augmentation of a whole batch at once, on whatever device it is.
 
 Every picture is resampled once: flip, translation, zoom and rotation are composed into one matrix. Colour is one affine
-map of the pixel. Formulas: TAO's ``augmentation_config`` as the TF1 loader applies it, with two readings of our own:
-the vertical flip is applied (TAO parses it and forgets it), and a rotated box bounds all four corners (TAO: two).
+map of the pixel. Formulas: TAO's ``augmentation_config`` as the TF1 loader applies it, with three readings of our own:
+the vertical flip is applied (TAO parses it and forgets it), a rotated box bounds all four corners (TAO: two), and boxes
+are clipped to the frame afterwards.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["AugmentOptions", "Augmenter", "color_matrix"]
+__all__ = ["AugmentOptions", "Augmenter", "clip_boxes", "color_matrix"]
 
 _LUMA = torch.tensor([0.299, 0.587, 0.114])
 _HUE = torch.tensor([[0.168, 0.330, -0.497], [-0.328, 0.035, 0.292], [1.25, -1.05, -0.203]])
@@ -30,8 +31,8 @@ class AugmentOptions:
         vflip_probability: of an upside-down mirror image.
         zoom_min: smallest zoom ratio; a picture is drawn at 1/ratio of its size.
         zoom_max: largest zoom ratio.
-        translate_max_x: largest shift in pixels.
-        translate_max_y: largest shift in pixels.
+        translate_max_x: largest shift in whole pixels.
+        translate_max_y: largest shift in whole pixels.
         rotate_max_degrees: largest angle; TAO calls it ``rotate_rad_max`` and reads degrees.
         rotate_probability: of a rotation.
         color_shift_stddev: of one brightness offset for all channels.
@@ -75,6 +76,30 @@ def color_matrix(hue: Tensor, saturation: Tensor) -> Tensor:
     return luma + cosine * (torch.eye(3) - luma) + sine * _HUE
 
 
+def clip_boxes(
+    boxes: Tensor, labels: Tensor, size: tuple[int, int], min_visible: float = 0.25
+) -> tuple[Tensor, Tensor]:
+    """Clip boxes to the frame and leave out those of which too little is seen.
+
+    TAO keeps boxes that reach past the frame, with their centres outside: it then teaches that a wing at the edge is
+    background. Tiles are full of aircraft cut by their edges, and are labelled by what is seen of them.
+
+    Args:
+        boxes: [N, M, 4] x1, y1, x2, y2 in pixels.
+        labels: [N, M], -1 for padding.
+        size: (H, W) of the frame.
+        min_visible: least share of a box's area inside the frame.
+
+    Returns:
+        Clipped boxes, and labels with -1 for the boxes left out.
+    """
+    limit = torch.tensor([size[1], size[0]] * 2, dtype=boxes.dtype, device=boxes.device)
+    clipped = torch.minimum(boxes.clamp_min(0), limit)
+    whole = (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)
+    seen = (clipped[..., 2:] - clipped[..., :2]).prod(dim=-1)
+    return clipped, labels.masked_fill(seen < min_visible * whole, -1)
+
+
 class Augmenter:
     """Draws random changes for a batch and applies them to images and boxes.
 
@@ -94,7 +119,7 @@ class Augmenter:
             boxes: [N, M, 4] x1, y1, x2, y2 in pixels.
 
         Returns:
-            Both, changed; boxes may reach past the frame and are not clipped, as in TAO.
+            Both, changed; boxes may reach past the frame, see :func:`clip_boxes`.
         """
         n, _, height, width = images.shape
         matrix = self._spatial(n, height, width)
@@ -111,8 +136,7 @@ class Augmenter:
         mirror_x = self._bernoulli(n, o.hflip_probability)
         mirror_y = self._bernoulli(n, o.vflip_probability)
         flip = _affine(1 - 2 * mirror_x, 1 - 2 * mirror_y, mirror_x * width, mirror_y * height)
-        shift_x = self._uniform(n, -o.translate_max_x, o.translate_max_x).round()
-        shift_y = self._uniform(n, -o.translate_max_y, o.translate_max_y).round()
+        shift_x, shift_y = self._shift(n, o.translate_max_x), self._shift(n, o.translate_max_y)
         one = torch.ones(n)
         translate = _affine(one, one, -shift_x, -shift_y)
         ratio = self._uniform(n, o.zoom_min, o.zoom_max)
@@ -140,6 +164,10 @@ class Augmenter:
 
     def _uniform(self, n: int, low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(n, generator=self._generator)
+
+    def _shift(self, n: int, most: float) -> Tensor:
+        """Draw whole numbers from -most to most, all as likely."""
+        return torch.randint(-int(most), int(most) + 1, (n,), generator=self._generator).float()
 
     def _bernoulli(self, n: int, probability: float) -> Tensor:
         return (torch.rand(n, generator=self._generator) < probability).float()
@@ -192,9 +220,11 @@ def _rotation(angle: Tensor, center_x: float, center_y: float) -> Tensor:
 def _resample(images: Tensor, matrix: Tensor) -> Tensor:
     """Sample images at ``matrix`` · output pixel, bilinearly, grey outside."""
     height, width = images.shape[2:]
-    to_pixels = torch.tensor([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]], device=matrix.device)
-    theta = (torch.linalg.inv(to_pixels) @ matrix @ to_pixels)[:, :2]
-    grid = functional.affine_grid(theta, list(images.shape), align_corners=False).to(images.dtype)
+    to_unit = torch.tensor([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]], device=matrix.device)
+    x_axis, y_axis, origin = (to_unit @ matrix)[:, :2, :, None, None].unbind(2)  # [N, 2, 1, 1]; the frame is -1..1
+    x = torch.arange(width, device=matrix.device) + 0.5
+    y = torch.arange(height, device=matrix.device)[:, None] + 0.5
+    grid = (x * x_axis + (y * y_axis + origin)).to(images.dtype).movedim(1, -1)
     return functional.grid_sample(images - _BACKGROUND, grid, align_corners=False).add_(_BACKGROUND)
 
 

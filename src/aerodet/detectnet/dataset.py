@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aerodet.data import Images
+from aerodet.data import ImageRecord, Images
 from aerodet.progress import track
 
 __all__ = ["Batch", "TrainingSet", "fit_image"]
 
-_CACHE_BYTES = {"cpu": 2 << 30, "cuda": 24 << 30}
+_HOST_CACHE_BYTES = 2 << 30
 
 
 class Batch(NamedTuple):
@@ -73,8 +73,8 @@ class TrainingSet:
         size: (H, W) in pixels; a picture of another size is fitted, see :func:`fit_image`.
         resize: see :func:`fit_image`.
         device: where batches go; the decoded pictures are kept there too while they fit in ``cache_bytes``.
-        cache_bytes: room for decoded pictures; a larger set is decoded batch by batch. Default 2 GiB on a CPU, 24 GiB
-            on a GPU.
+        cache_bytes: room for decoded pictures; a larger set is decoded batch by batch. Default 2 GiB on a CPU, half of
+            the free memory on a GPU.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class TrainingSet:
         self._items = [_Item(source, index) for source, indices in items for index in indices]
         self._size, self._resize, self._device = size, resize, device
         self.boxes, self.labels = self._annotations()
-        limit = _CACHE_BYTES[device.type] if cache_bytes is None else cache_bytes
+        limit = _cache_bytes(device) if cache_bytes is None else cache_bytes
         self._cache: Tensor | None = None
         if len(self._items) * size[0] * size[1] * 3 <= limit:
             self._cache = torch.empty((len(self._items), 3, *size), dtype=torch.uint8, device=device)
@@ -107,7 +107,8 @@ class TrainingSet:
         images = (
             self._cache[at] if self._cache is not None else torch.stack(list(self._decode(indices))).to(self._device)
         )
-        return Batch(images.float().div_(255), self.boxes[at], self.labels[at])
+        most = max((len(self._record(i).boxes) for i in indices), default=0)  # the rest is padding in all of them
+        return Batch(images.float().div_(255), self.boxes[at, :most], self.labels[at, :most])
 
     def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Yield ``ceil(N / batch_size)`` full batches of a random order; the last one wraps round."""
@@ -125,12 +126,15 @@ class TrainingSet:
 
     def _one(self, index: int) -> NDArray[np.uint8]:
         item = self._items[index]
-        record = item.source.records[item.index]
-        return fit_image(item.source.image(item.index), record.boxes, self._size, resize=self._resize)[0]
+        return fit_image(item.source.image(item.index), self._record(index).boxes, self._size, resize=self._resize)[0]
+
+    def _record(self, index: int) -> ImageRecord:
+        item = self._items[index]
+        return item.source.records[item.index]
 
     def _annotations(self) -> tuple[Tensor, Tensor]:
         """Return the padded boxes [N, M, 4] and labels [N, M] of all pictures, on the device."""
-        records = [item.source.records[item.index] for item in self._items]
+        records = [self._record(index) for index in range(len(self))]
         most = max((len(r.boxes) for r in records), default=0)
         boxes = np.zeros((len(records), most, 4), np.float32)
         labels = np.full((len(records), most), -1, np.int64)
@@ -142,3 +146,7 @@ class TrainingSet:
             boxes[at, : len(scaled)] = scaled
             labels[at, : len(scaled)] = record.labels
         return torch.from_numpy(boxes).to(self._device), torch.from_numpy(labels).to(self._device)
+
+
+def _cache_bytes(device: torch.device) -> int:
+    return _HOST_CACHE_BYTES if device.type == "cpu" else torch.cuda.mem_get_info(device)[0] // 2

@@ -154,7 +154,12 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
 
 def check_limits(experiment: Experiment) -> list[str]:
     """Return every limit that a spec breaks, one sentence each: the field's path, its value, what it must be."""
-    return [*_walk(experiment, ""), *_check_augmentation(experiment), *_check_classes(experiment)]
+    return [
+        *_walk(experiment, ""),
+        *_check_augmentation(experiment),
+        *_check_classes(experiment),
+        *_check_autoweighting(experiment),
+    ]
 
 
 def require_limits(experiment: Experiment, name: str = "spec") -> None:
@@ -270,6 +275,17 @@ def _check_classes(experiment: Experiment) -> Iterator[str]:
         if entry.clustering_config.clustering_algorithm == entry.clustering_config.HYBRID:
             path = f'postprocessing_config.target_class_config["{name}"].clustering_config.clustering_algorithm'
             yield f"{path} is HYBRID, which TAO has for inference only; use DBSCAN or NMS"
+
+
+def _check_autoweighting(experiment: Experiment) -> Iterator[str]:
+    """Yield a fault where the limits would clamp every weight to 0, as when they are left out."""
+    config = experiment.cost_function_config
+    if config.enable_autoweighting and config.max_objective_weight <= config.min_objective_weight:
+        yield _fault(
+            "cost_function_config.max_objective_weight",
+            config.max_objective_weight,
+            f"above min_objective_weight ({config.min_objective_weight:.7g}) with enable_autoweighting",
+        )
 
 
 def _check_objectives(target_class: Any, where: str) -> Iterator[str]:

@@ -23,6 +23,7 @@ _BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 _STAGE_CHANNELS = (64, 128, 256, 512)
 _STAGE_STRIDES = (2, 2, 2, 1)  # the last stage keeps the grid at stride 16
 _BN_EPSILON = 1e-3
+_LEAST = 16  # channels; TAO prunes to no fewer, and torch 2.13's CPU backward of a strided 1×1 convolution crashes at 8
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Architecture:
     Args:
         layers: 10, 18 or 34.
         num_classes: classes to detect.
-        width: multiplies the 64 to 512 channels of the backbone (rounded to multiples of 8); 1.0 is TAO's network.
+        width: multiplies the 64 to 512 channels of the backbone (rounded to multiples of 8, at
+            least 16); 1.0 is TAO's network.
         all_projections: put a 1×1 projection on every shortcut, not only on those that change shape.
         use_batch_norm: put a batch normalisation behind every convolution of the backbone.
         bn_momentum: share of the running statistics kept at each step, the Keras way (TAO: 0.99).
@@ -64,7 +66,7 @@ class Architecture:
 
     def out_channels(self, layer: str, full: int) -> int:
         """Return the output channels of a backbone layer whose full-width number is ``full``."""
-        return self.channels.get(layer, max(8, int(full * self.width + 4) // 8 * 8))
+        return self.channels.get(layer, max(_LEAST, int(full * self.width + 4) // 8 * 8))
 
     def blocks(self) -> Iterator[tuple[str, int, int, bool]]:
         """Yield (name, full channels, stride, has projection) of every residual block, in order."""

@@ -27,6 +27,7 @@ __all__ = ["Group", "PruneOptions", "groups", "importance", "kept_channels", "pr
 
 Group = tuple[str, ...]
 _HALVINGS = 24
+_TINY = torch.finfo(torch.float32).tiny  # a layer of zeros has importance 0, not NaN
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,9 @@ def importance(layers: Sequence[nn.Conv2d], options: PruneOptions) -> Tensor:
     for layer in layers:
         norm = layer.weight.detach().float().flatten(1).norm(dim=1)
         if options.normalizer == "max":
-            norms.append(norm / norm.max())
+            norms.append(norm / norm.max().clamp_min(_TINY))
         else:
-            norms.append(norm * len(norm) / norm.norm())
+            norms.append(norm * len(norm) / norm.norm().clamp_min(_TINY))
     return _MERGE[options.criterion](torch.stack(norms))
 
 
@@ -155,8 +156,8 @@ def prune_to(model: DetectNet, options: PruneOptions, keep: float) -> tuple[Dete
     if least > wanted:
         share = least / count_parameters(model)["total"]
         raise SpecError(
-            f"no threshold leaves only {keep:.0%} of the parameters: the least is {share:.0%}, because every layer keeps "
-            f"{options.min_filters} filters in multiples of {options.granularity}; raise keep or lower min_filters"
+            f"no threshold leaves only {keep:.0%} of the parameters: the least is {share:.0%}, because every layer "
+            f"keeps {options.min_filters} filters in multiples of {options.granularity}; raise keep or lower these"
         )
     best = smallest
     for _ in range(_HALVINGS):

@@ -42,11 +42,11 @@ class TrainingSettings:
         adam_betas: Adam's decay rates.
         checkpoint_interval: epochs between checkpoints.
         enable_qat: train with fake quantisation.
-        pretrained: weights to start from; "" for none.
+        pretrained: checkpoint to start from; "" for none.
         load_graph: the weights come with their heads and their own (pruned) shape; otherwise backbone only, by name.
         add_missing_heads: with ``load_graph``: build the heads that the file lacks instead of refusing it.
-        freeze_bn: keep the batch normalisation's statistics and factors.
-        freeze_blocks: 0 for conv1, 1 to 4 for the stages that are not trained.
+        freeze_bn: keep the batch normalisation's statistics; its factors are trained.
+        freeze_blocks: 0 for conv1, 1 to 4 for the stages that are not trained; their statistics are kept too.
         autoweighting: re-balance the losses after each epoch.
         weight_limits: smallest and largest weight of a loss.
     """

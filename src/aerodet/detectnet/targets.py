@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from aerodet.detectnet.model import STRIDE
 
@@ -125,20 +125,17 @@ class TargetMaker:
         n, m = labels.shape
         (h, w), classes = self.grid, len(self._shapes)
         ellipses = self._ellipses(boxes, labels)
+        share = self._shares(ellipses.cx, ellipses.cy, ellipses.rx, ellipses.ry)
+        dead = self._shares(ellipses.cx, ellipses.cy, ellipses.dead_x, ellipses.dead_y)
+        own_class = labels[:, :, None] == torch.arange(classes, device=boxes.device)  # [N, M, C], never for padding
         best = boxes.new_zeros(n, classes, h, w)
         owner = torch.full((n, classes, h, w), -1, dtype=torch.int64, device=boxes.device)
-        rows = torch.arange(n, device=boxes.device)
         for k in range(m):
-            real = (labels[:, k] >= 0).view(n, 1, 1)
-            c = labels[:, k].clamp_min(0)
-            share = self._share(ellipses.cx[:, k], ellipses.cy[:, k], ellipses.rx[:, k], ellipses.ry[:, k])
-            dead = self._share(ellipses.cx[:, k], ellipses.cy[:, k], ellipses.dead_x[:, k], ellipses.dead_y[:, k])
-            top, own = best[rows, c], owner[rows, c]
-            erased = real & (dead > 0) & (dead >= top)
-            top, own = top.masked_fill(erased, 0.0), own.masked_fill(erased, -1)
-            taken = real & (share > 0) & (share >= top)
-            best[rows, c] = torch.where(taken, share, top)
-            owner[rows, c] = own.masked_fill(taken, k)
+            # TAO erases the cells where the dead zone is the larger share, then fills those that the ellipse reaches;
+            # the ellipse lies inside the dead zone, so that the two are one assignment, and 0 to 0 changes nothing.
+            won = (dead[:, k, None] >= best) & own_class[:, k, :, None, None]
+            best = torch.where(won, share[:, k, None], best)
+            owner.masked_fill_(won, k)
         return self._collect(boxes, best, owner, ellipses)
 
     def _ellipses(self, boxes: Tensor, labels: Tensor) -> _Ellipses:
@@ -156,23 +153,26 @@ class TargetMaker:
         dead_y = torch.maximum((1 - self._deadzone) * ry + self._deadzone * half_y, ry)
         return _Ellipses(x1 + center_x * (x2 - x1), y1 + center_y * (y2 - y1), rx, ry, dead_x, dead_y)
 
-    def _share(self, cx: Tensor, cy: Tensor, rx: Tensor, ry: Tensor) -> Tensor:
-        """Return the share of each cell's 16 samples inside the ellipse, [N, h, w]; all arguments are [N], in cells."""
+    def _shares(self, cx: Tensor, cy: Tensor, rx: Tensor, ry: Tensor) -> Tensor:
+        """Return the share of each cell's 16 samples inside each ellipse, [N, M, h, w]; arguments [N, M], in cells."""
         h, w = self.grid
         step = torch.arange(max(h, w) * _SAMPLES, device=cx.device, dtype=cx.dtype).add_(0.5).div_(_SAMPLES)
-        dx = ((step[: w * _SAMPLES] - cx[:, None]) / rx[:, None]).square_()
-        dy = ((step[: h * _SAMPLES] - cy[:, None]) / ry[:, None]).square_()
-        inside = (dx[:, None, :] + dy[:, :, None]) < 1
-        return functional.avg_pool2d(inside.to(cx.dtype)[:, None], _SAMPLES)[:, 0]
+        dx = ((step[: w * _SAMPLES] - cx[..., None]) / rx[..., None]).square_()
+        dy = ((step[: h * _SAMPLES] - cy[..., None]) / ry[..., None]).square_()
+        columns = [dx[..., None, i::_SAMPLES].contiguous() for i in range(_SAMPLES)]  # [N, M, 1, w]
+        rows = [dy[..., i::_SAMPLES, None].contiguous() for i in range(_SAMPLES)]  # [N, M, h, 1]
+        inside = torch.zeros(*cx.shape, h, w, dtype=torch.uint8, device=cx.device)
+        for row, column in product(rows, columns):
+            inside += (row + column) < 1
+        return inside.to(cx.dtype).div_(_SAMPLES**2)
 
     def _collect(self, boxes: Tensor, best: Tensor, owner: Tensor, ellipses: _Ellipses) -> Targets:
         n, classes, h, w = best.shape
-        covered = owner >= 0
+        covered = best > 0
         index = owner.clamp_min(0).view(n, -1)
         if boxes.shape[1] == 0:
             return Targets(best, best, best.new_zeros(n, 4 * classes, h, w))
         area = (4 * ellipses.rx * ellipses.ry).clamp_min(1.0).gather(1, index).view_as(best)
         owned = boxes.gather(1, index[..., None].expand(-1, -1, 4)).view(n, classes, h, w, 4)
         bbox = _distances(owned, self.grid, self._scale, self._offset).movedim(-1, 2) * covered[:, :, None]
-        cov = best * covered
-        return Targets(cov, cov / area, bbox.flatten(1, 2))
+        return Targets(best, best / area, bbox.flatten(1, 2))

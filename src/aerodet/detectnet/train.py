@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from aerodet.data import Images
-from aerodet.detectnet.augment import Augmenter
+from aerodet.detectnet.augment import Augmenter, clip_boxes
 from aerodet.detectnet.checkpoint import load_checkpoint, load_model, save_checkpoint
 from aerodet.detectnet.dataset import TrainingSet
 from aerodet.detectnet.inference import TorchPredictor, detect
@@ -94,9 +94,16 @@ def initial_model(settings: Settings, init: Path | None) -> DetectNet:
     Without ``load_graph`` a checkpoint gives its backbone only, layer by layer where the shapes fit, and the heads
     start anew. With it the whole model is taken, pruned or not; its classes must be those of the spec.
 
+    Args:
+        settings: the experiment.
+        init: the checkpoint; by default the spec's ``pretrained_model_file``, if it names one.
+
     Raises:
-        SpecError: ``load_graph`` without a checkpoint, or classes that differ.
+        SpecError: ``load_graph`` without a checkpoint, classes that differ, or a checkpoint of which no layer fits.
+        DataError: the checkpoint is missing or unreadable.
     """
+    if init is None and settings.training.pretrained:
+        init = Path(settings.training.pretrained)
     if init is None:
         if settings.training.load_graph:
             raise SpecError("load_graph is true, but there is no pretrained model to load")
@@ -110,7 +117,8 @@ def initial_model(settings: Settings, init: Path | None) -> DetectNet:
             )
     else:
         model = DetectNet(settings.architecture)
-        _copy_backbone(load_model(init)[0], model)
+        if not _copy_backbone(load_model(init)[0], model):
+            raise SpecError(f"no layer of {init} fits the spec's network; give both the same width or leave it out")
     if settings.training.enable_qat and not is_quantized(model):
         prepare_qat(model)
     return model
@@ -143,8 +151,8 @@ def train(
         description: shown beside the progress bar.
 
     Raises:
-        SpecError: the spec breaks one of TAO's limits or asks for what only TAO can do.
-        DataError: there is nothing to train on.
+        SpecError: the spec breaks a limit or asks for what only TAO can do, or ``state`` is of another training.
+        DataError: there is nothing to train on, or the images' classes are not the spec's.
         TrainingError: the loss is not finite.
         MachineError: the disk is full.
     """
@@ -156,7 +164,7 @@ def train(
         while loop.result.epochs < loop.settings.training.epochs:
             for loss in loop.epoch():
                 bar.advance(note=f"loss {loss:.4f}" if loss is not None else "")
-            for name, value in loop.result.history[-1].items():
+            for name, value in loop.result.history[-1].items() if board else ():
                 board.add_scalar(name, value, loop.result.epochs)
             loop.save_state()
     loop.finish(out)
@@ -179,6 +187,7 @@ class _Loop:
         torch.manual_seed(seed)
         self.settings = settings = settings_of(spec)
         self.spec, self.device, self.validation = format_spec(spec), device, validation
+        _check_classes((*items, *validation), settings.classes)
         t = settings.training
         self.data = TrainingSet(items, settings.size, device, resize=settings.auto_resize)
         self.result = TrainResult(images=len(self.data))
@@ -203,6 +212,7 @@ class _Loop:
             p for m in self.model.modules() if isinstance(m, nn.Conv2d) for p in m.parameters() if p.requires_grad
         ]
         self.best: dict[str, Tensor] = {}
+        self._origin = {"seed": seed, "images": len(self.data)}
         self._state = state / "last.pt" if state else None
         self._saved = time.monotonic()
         if self._state is not None and self._state.is_file():
@@ -225,7 +235,7 @@ class _Loop:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             images, boxes = self.augmenter(batch.images, batch.boxes)
-            targets = self.targets(boxes, batch.labels)
+            targets = self.targets(*clip_boxes(boxes, batch.labels, self.settings.size))
             with self._autocast():
                 cov, bbox = self.model(images.contiguous(memory_format=torch.channels_last))
             loss, raw = self.costs(cov, bbox, targets)
@@ -291,6 +301,7 @@ class _Loop:
             generator=self.generator.get_state(),
             result=asdict(self.result),
             best=self.best,
+            origin=self._origin,
         )
         self._saved = time.monotonic()
 
@@ -300,7 +311,8 @@ class _Loop:
             self.result.best_epoch, self.best = self.result.epochs, self.model.state_dict()
         with atomic_path(out) as folder:
             folder.mkdir()
-            self._save(folder / "model.pt", self.best, result=asdict(self.result))
+            timeless = replace(self.result, seconds=0.0)  # the same training gives the same bytes
+            self._save(folder / "model.pt", self.best, result=asdict(timeless))
             (folder / "spec.txt").write_text(self.spec, encoding="utf-8")
             write_json(folder / "history.json", self.result.history)
         if self._state is not None:
@@ -311,6 +323,11 @@ class _Loop:
 
     def _resume(self, path: Path) -> None:
         content = load_checkpoint(path, self.device)
+        if (content["spec"], content.get("origin")) != (self.spec, self._origin):
+            raise SpecError(
+                f"{path} was left by a training with another spec, seed or number of pictures; "
+                "delete it or name another state folder"
+            )
         self.model.load_state_dict(content["weights"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.costs.load_state_dict(content["costs"])
@@ -321,44 +338,53 @@ class _Loop:
 
 @contextmanager
 def _tensorboard(state: Path | None) -> Iterator[Any]:
-    """Yield a TensorBoard writer, or one that writes nothing when there is no folder."""
+    """Yield a TensorBoard writer, or None when there is no folder."""
+    if state is None:
+        yield None
+        return
     from torch.utils.tensorboard.writer import SummaryWriter
 
-    if state is None:
-        yield _NoBoard()
-        return
     with disk_errors(state), SummaryWriter(str(state / "events")) as board:
         yield board
 
 
-class _NoBoard:
-    def add_scalar(self, *_: Any) -> None:
-        """Write nothing."""
+def _check_classes(items: Items, wanted: tuple[str, ...]) -> None:
+    """Refuse sets whose labels would mean other output channels."""
+    for source, _ in items:
+        if tuple(source.classes) != wanted:
+            raise DataError(
+                f"the images are labelled {', '.join(source.classes)}, the spec's classes are {', '.join(wanted)}; "
+                "give both the same names in the same order"
+            )
 
 
-def _copy_backbone(source: DetectNet, target: DetectNet) -> None:
-    """Copy tensors by name where the shapes fit, but for the heads."""
-    wanted = target.state_dict()
+def _copy_backbone(source: DetectNet, target: DetectNet) -> int:
+    """Copy tensors by name where the shapes fit, but for the heads; return how many kernels were copied."""
+    wanted, copied = target.state_dict(), 0
     for name, value in source.state_dict().items():
         if not name.startswith("output_") and name in wanted and wanted[name].shape == value.shape:
             wanted[name] = value
+            copied += value.dim() == 4
     target.load_state_dict(wanted)
+    return copied
+
+
+def _frozen(name: str, settings: Settings) -> bool:
+    """Say whether ``freeze_blocks`` names a module or parameter: 0 the first convolution, 1 to 4 the stages."""
+    blocks = settings.training.freeze_blocks
+    return any(name.startswith(f"block_{block}" if block else ("conv1", "bn_conv1")) for block in blocks)
 
 
 def _freeze(model: DetectNet, settings: Settings) -> None:
-    """Freeze what ``freeze_blocks`` names: 0 the first convolution, 1 to 4 the stages."""
-    for block in settings.training.freeze_blocks:
-        prefixes = ("conv1", "bn_conv1") if block == 0 else (f"block_{block}",)
-        for name, parameter in model.named_parameters():
-            if name.startswith(prefixes):
-                parameter.requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        if _frozen(name, settings):
+            parameter.requires_grad_(False)
 
 
 def _freeze_statistics(model: DetectNet, settings: Settings) -> None:
-    if settings.training.freeze_bn:
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm2d) and (settings.training.freeze_bn or _frozen(name, settings)):
+            module.eval()
 
 
 def _regularize(parameters: list[Tensor], training: TrainingSettings) -> None:

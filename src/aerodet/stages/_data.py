@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, get_args
 
 from aerodet.data import (
+    CocoSource,
+    Duplicates,
     ImageFiles,
     ImageRecord,
     ImageSet,
@@ -77,7 +80,9 @@ def ingest(
     scale: float,
     min_visible: float,
     keep_empty: float,
+    tile_format: str,
     on_bad_box: str,
+    duplicates: str,
     test_fraction: float,
     seed: int,
 ) -> Outcome:
@@ -94,16 +99,26 @@ def ingest(
         scale: frames are resized by it first.
         min_visible: least share of a box that a tile must show to keep it.
         keep_empty: share of the tiles without boxes that is kept.
+        tile_format: ``png`` or ``jpg``.
         on_bad_box: ``fail``, ``fix`` or ``drop``.
+        duplicates: ``merge``, ``keep`` or ``fail``.
         test_fraction: share of the images held apart for ``test``.
         seed: of the split and of the choice of empty tiles.
 
     Raises:
         DataError: the folder cannot be used as it is; the sentence says what to do.
     """
-    frames, report = read_part(source, part, classes, on_bad_box, test_fraction, seed)
+    _choice("part", part, ("all", "train", "test"))
+    coco = read_coco(
+        Path(source),
+        classes=classes,
+        on_bad_box=_choice("on_bad_box", on_bad_box, get_args(OnBadBox)),
+        duplicates=_choice("duplicates", duplicates, get_args(Duplicates)),
+    )
+    for sentence in coco.report.sentences():
+        print(f"{source}: {sentence}")
     tiles = tile_images(
-        frames,
+        _part(coco, part, test_fraction, seed),
         dataset,
         size,
         overlap,
@@ -111,32 +126,26 @@ def ingest(
         min_visible=min_visible,
         keep_empty=keep_empty,
         seed=seed,
-        suffix=".png",
+        suffix="." + _choice("tile_format", tile_format, ("png", "jpg")),
     )
-    write_json(dataset / "ingest.json", {"part": part, "coco": report, "tiles": asdict(tiles)})
+    write_json(dataset / "ingest.json", {"part": part, "notes": coco.report.sentences(), "tiles": asdict(tiles)})
     return _made("dataset", dataset)
 
 
-def read_part(
-    source: str, part: str, classes: list[str], on_bad_box: str, test_fraction: float, seed: int
-) -> tuple[ImageFiles, dict[str, object]]:
-    """Read the frames of one part of a COCO folder, see :func:`ingest`; also returns the reader's report.
-
-    Raises:
-        DataError: the folder cannot be used as it is.
-        SpecError: an option is not one of its values.
-    """
-    if part not in ("all", "train", "test"):
-        raise SpecError(f"part is all, train or test, not '{part}'")
-    if on_bad_box not in get_args(OnBadBox):
-        raise SpecError(f"on_bad_box is fail, fix or drop, not '{on_bad_box}'")
-    coco = read_coco(Path(source), classes=classes, on_bad_box=cast("OnBadBox", on_bad_box))
+def _part(coco: CocoSource, part: str, test_fraction: float, seed: int) -> ImageFiles:
+    """Choose the frames of one part, see :func:`ingest`."""
     if part == "all":
-        return coco, asdict(coco.report)
+        return coco
     split = split_by_fraction(coco.records, test_fraction, seed)
     chosen = split.taken if part == "test" else split.rest
-    frames = ImageFiles(coco.classes, [coco.records[i] for i in chosen], [coco.paths[i] for i in chosen])
-    return frames, asdict(coco.report)
+    return ImageFiles(coco.classes, [coco.records[i] for i in chosen], [coco.paths[i] for i in chosen])
+
+
+def _choice(name: str, value: str, choices: Sequence[str]) -> Any:
+    """Return one of the choices, typed as the callee wants it."""
+    if value not in choices:
+        raise SpecError(f"{name} is one of {', '.join(choices)}, not '{value}'")
+    return value
 
 
 @stage("subset")

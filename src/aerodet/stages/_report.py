@@ -19,6 +19,7 @@ from aerodet.report import (
     DatasetSummary,
     Evaluation,
     FileEntry,
+    Finding,
     Measurement,
     ReportData,
     RunInfo,
@@ -180,11 +181,19 @@ def _datasets(inputs: dict[str, Path]) -> Iterator[DatasetSummary]:
     audited = {s.name: s for s in DatasetSummary.from_audit(read_json(inputs["audit"] / "audit.json"), digests)}
     for name, label in _SETS.items():
         if name in audited:
-            yield replace(audited[name], name=label)
+            findings = (*_notes(inputs[name]), *(audited[name].findings or ()))
+            yield replace(audited[name], name=label, findings=findings)
         else:
             records = ImageSet(inputs[name]).records
             boxes, groups = sum(len(r.boxes) for r in records), len({r.group for r in records})
             yield DatasetSummary(label, len(records), boxes, groups, digests[name])
+
+
+def _notes(dataset: Path) -> list[Finding]:
+    """Return what the reader fixed or left out of a set that came from a folder."""
+    ingested = dataset / "ingest.json"
+    notes = read_json(ingested)["notes"] if ingested.is_file() else []
+    return [Finding("info", f"While reading the folder: {note}.") for note in notes]
 
 
 def _files(bundle: Path) -> Iterator[FileEntry]:

@@ -44,10 +44,11 @@ class Look:
 
 
 def _render_output(picture: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A renderer's film: bright, cold, almost without colour, no noise."""
+    """A renderer's film: bright, cold, almost without colour, and the grain of too few samples."""
     grey = picture.mean(axis=2, keepdims=True)
-    picture = grey + (picture - grey) * rng.uniform(0.45, 0.7)
+    picture = grey + (picture - grey) * rng.uniform(0.55, 0.8)
     picture = picture * rng.uniform(0.94, 1.04) * np.array([0.965, 0.985, 1.03], np.float32) + rng.uniform(4, 12)
+    picture = picture + rng.uniform(0.5, 3.0) * rng.standard_normal((*picture.shape[:2], 1), np.float32)
     return np.asarray(np.clip(picture, 0, 255), np.uint8)
 
 
@@ -59,13 +60,13 @@ def _sensor_output(picture: Floats, rng: np.random.Generator) -> NDArray[np.uint
     blur = rng.uniform(0.4, 0.8)
     picture = cv2.GaussianBlur(picture, (0, 0), sigmaX=blur, sigmaY=blur * rng.uniform(0.85, 1.15)).astype(np.float32)
 
-    shot, read = rng.uniform(0.02, 0.14), rng.uniform(0.5, 2.0)
+    shot, read = rng.uniform(0.01, 0.09), rng.uniform(0.5, 1.5)
     # Pan-sharpened products carry the noise of the panchromatic band in all colours, and little of their own.
     shared, own = (rng.standard_normal((*picture.shape[:2], bands), np.float32) for bands in (1, 3))
     grain = shared + 0.3 * own
     picture = picture + grain * np.sqrt(shot * np.maximum(picture, 0) + read**2)
 
-    amount = rng.uniform(0.0, 0.8)
+    amount = rng.uniform(0.0, 0.7)
     soft = cv2.GaussianBlur(picture, (0, 0), sigmaX=1.4)
     picture = picture + amount * (picture - soft)
 
@@ -87,8 +88,8 @@ def _clouds(shape: tuple[int, ...], rng: np.random.Generator) -> Floats | float:
     """The light [H,W,1] that passing clouds leave; most scenes have none."""
     if rng.random() > 0.1:
         return 1.0
-    cover = cv2.resize(rng.random((4, 4), np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)
-    return np.asarray(1 - 0.45 * np.clip(4 * (cover - 0.55), 0, 1), np.float32)[..., None]
+    cover = cv2.resize(rng.random((3, 3), np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(1 - 0.4 * np.clip(3 * (cover - 0.5), 0, 1), np.float32)[..., None]
 
 
 LOOKS: Mapping[str, Look] = {
@@ -102,11 +103,11 @@ LOOKS: Mapping[str, Look] = {
             "marking": [(222, 196, 96), (226, 210, 130)],
         },
         spread=4.0,
-        schemes={"white": 0.66, "tail": 0.22, "full": 0.04, "metal": 0.08},
+        schemes={"white": 0.60, "tail": 0.24, "full": 0.07, "metal": 0.09},
         sun=(45, 70),
         lean=(0, 6),
         clutter=0.35,
-        texture=0.45,
+        texture=0.6,
         wear=0.01,
         expose=_render_output,
     ),
@@ -131,7 +132,7 @@ LOOKS: Mapping[str, Look] = {
         sun=(30, 62),
         lean=(0, 14),
         clutter=0.7,
-        texture=1.0,
+        texture=0.85,
         wear=0.04,
         expose=_sensor_output,
     ),

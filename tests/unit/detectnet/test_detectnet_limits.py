@@ -90,6 +90,11 @@ def put(experiment: Experiment, path: str, value: object) -> None:
         (f"{CLUSTER}.dbscan_confidence_threshold", -0.5, "from 0 to 1"),
         (f"{CLUSTER}.nms_iou_threshold", 1.5, "from 0 to 1"),
         (f"{CLUSTER}.nms_confidence_threshold", 1.5, "from 0 to 1"),
+        (
+            "cost_function_config.max_objective_weight",
+            0,
+            "above min_objective_weight (0.0001) with enable_autoweighting",
+        ),
         ("evaluation_config.validation_period_during_training", 0, "above 0"),
         ("evaluation_config.first_validation_epoch", 0, "above 0"),
         (f"{BOX}.minimum_height", -1, "at least 0"),

@@ -1,0 +1,146 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from aerodet import stages
+from aerodet.detectnet.checkpoint import load_model, save_checkpoint
+from aerodet.detectnet.model import Architecture, DetectNet, count_parameters
+from aerodet.detectnet.spec import format_spec
+from aerodet.detectnet.spec_builder import SpecOptions, build_spec
+from aerodet.errors import DataError, SpecError
+from aerodet.registry import open_registry
+
+SPEC = format_spec(
+    build_spec(SpecOptions(classes=("aircraft",), image_width=64, image_height=64, layers=10, width=0.25))
+)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    torch.manual_seed(0)
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    model = DetectNet(Architecture(layers=10, width=0.25))
+    save_checkpoint(folder / "model.pt", model, spec=SPEC, classes=("aircraft",))
+    (folder / "spec.txt").write_text(SPEC)
+    return folder
+
+
+@pytest.fixture
+def inputs(artifact):
+    """The inputs of a publication, as other stages leave them: an export, its evaluation and its benchmark."""
+    contents = {
+        "bundle": {"files.json": {"parameters": 12}, "model.int8.onnx": "graph", "model.sm89.engine": "engine"},
+        "evaluation": {"evaluation.json": {"ap50": 91.5, "ap75": 60.0}},
+        "benchmark": {"benchmark.json": {"int8": {"median_ms": 0.8}, "ratio": 3.1}},
+    }
+
+    @stages.stage("made")
+    def make(*, made, name):
+        made.mkdir()
+        for file, content in contents[name].items():
+            (made / file).write_text(content if isinstance(content, str) else json.dumps(content))
+        return stages.Outcome({})
+
+    made = {name: artifact(name) for name in contents}
+    for name, place in made.items():
+        stages.run(make, {"made": place, "name": name})
+    return made
+
+
+def publish(inputs, artifact, tmp_path, **changed):
+    version, metrics = artifact("version"), artifact("metrics")
+    options = {"registry": str(tmp_path / "registry"), "name": "aircraft", "run_id": "run-1", **changed}
+    stages.run(stages.publish, {**inputs, "version": version, "metrics": metrics, **options})
+    return json.loads((Path(version.path) / "version.json").read_text()), metrics.metadata, version.metadata
+
+
+def test_a_checkpoint_has_the_same_bytes_under_any_name(checkpoint, tmp_path):
+    model, content = load_model(checkpoint)
+    save_checkpoint(tmp_path / "other.pt", model, spec=content["spec"], classes=content["classes"])
+    assert (tmp_path / "other.pt").read_bytes() == (checkpoint / "model.pt").read_bytes()
+
+
+def test_prune_by_keep_writes_a_smaller_checkpoint(checkpoint, tmp_path):
+    outcome = stages.prune(model=checkpoint, pruned=tmp_path / "pruned", keep=0.7)
+    before = count_parameters(load_model(checkpoint)[0])["total"]
+    smaller, content = load_model(tmp_path / "pruned")
+    after = count_parameters(smaller)["total"]
+    assert after <= 0.7 * before
+    assert content["classes"] == ("aircraft",)
+    assert (tmp_path / "pruned" / "spec.txt").read_text() == SPEC
+    figures = json.loads((tmp_path / "pruned" / "pruning.json").read_text())
+    assert (figures["params_before"], figures["params_total"]) == (before, after)
+    assert figures["channels"] == dict(smaller.architecture.channels)
+    assert outcome.metrics["kept"] == pytest.approx(after / before)
+    assert outcome.metadata["pruned"]["params_total"] == after
+
+
+def test_a_threshold_of_nought_keeps_everything(checkpoint, tmp_path):
+    outcome = stages.prune(model=checkpoint, pruned=tmp_path / "pruned", threshold=0.0)
+    assert outcome.metrics["kept"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"keep": 0.01}, SpecError, "no threshold leaves only 1% of the parameters"),
+        ({"keep": 0.5, "normalizer": "L3"}, SpecError, "normalizer"),
+        ({"threshold": -1.0}, SpecError, "must not be negative"),
+    ],
+)
+def test_prune_refuses_options_out_of_range(checkpoint, tmp_path, options, error, sentence):
+    with pytest.raises(error, match=sentence):
+        stages.prune(model=checkpoint, pruned=tmp_path / "pruned", **options)
+    assert not (tmp_path / "pruned").exists()
+
+
+def test_prune_refuses_what_is_no_checkpoint(tmp_path):
+    (tmp_path / "model.pt").write_text("nothing")
+    with pytest.raises(DataError, match="not a readable checkpoint"):
+        stages.prune(model=tmp_path, pruned=tmp_path / "pruned", keep=0.5)
+
+
+def test_publish_makes_one_version_with_digests_and_metrics(inputs, artifact, tmp_path):
+    facts, metrics, metadata = publish(inputs, artifact, tmp_path)
+    (version,) = open_registry(tmp_path / "registry").versions("aircraft")
+    assert facts == {
+        "published": True,
+        "name": "aircraft",
+        "version": 1,
+        "uri": version.uri,
+        "digest": version.digest,
+    }
+    assert metrics == {"published": 1.0, "version": 1.0}
+    assert metadata["uri"] == version.uri
+    assert version.tags["run_id"] == "run-1"
+    assert float(version.tags["metric.ap50"]) == 91.5
+    assert float(version.tags["metric.throughput_ratio"]) == 3.1
+    for name, made in inputs.items():
+        assert f"sha256:{version.tags[f'digest.{name}']}" == made.metadata["digest"]
+    assert (version.folder / "model.sm89.engine").read_text() == "engine"
+
+
+def test_publishing_again_is_the_same_version(inputs, artifact, tmp_path):
+    first = publish(inputs, artifact, tmp_path)[0]
+    assert publish(inputs, artifact, tmp_path, run_id="run-2")[0] == first
+    assert len(open_registry(tmp_path / "registry").versions("aircraft")) == 1
+
+
+def test_an_export_without_an_engine_publishes_nothing(inputs, artifact, tmp_path):
+    (Path(inputs["bundle"].path) / "model.sm89.engine").unlink()
+    facts, metrics, _ = publish(inputs, artifact, tmp_path)
+    assert facts["published"] is False
+    assert "no engine: install aerodet[tensorrt-rtx]" in facts["reason"]
+    assert metrics == {"published": 0.0}
+    assert not (tmp_path / "registry").exists()
+
+
+def test_a_name_that_the_registry_refuses_is_the_callers_mistake(inputs, artifact, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        publish(inputs, artifact, tmp_path, name="air craft")
+    assert caught.value.code == 2
+    assert "'air craft' is not a model name" in capsys.readouterr().err
+    assert not Path(artifact("version").path).exists()
