@@ -115,8 +115,9 @@ def ingest(
         on_bad_box=_choice("on_bad_box", on_bad_box, get_args(OnBadBox)),
         duplicates=_choice("duplicates", duplicates, get_args(Duplicates)),
     )
-    for sentence in coco.report.sentences():
-        print(f"{source}: {sentence}")
+    notes = coco.report.sentences()
+    for note in notes:
+        print(f"{source}: {note}")
     tiles = tile_images(
         _part(coco, part, test_fraction, seed),
         dataset,
@@ -128,7 +129,9 @@ def ingest(
         seed=seed,
         suffix="." + _choice("tile_format", tile_format, ("png", "jpg")),
     )
-    write_json(dataset / "ingest.json", {"part": part, "notes": coco.report.sentences(), "tiles": asdict(tiles)})
+    # The file's name alone: the same data in another folder are the same image set.
+    report = {**coco.report.to_dict(), "file": Path(coco.report.file).name}
+    write_json(dataset / "ingest.json", {"part": part, "coco": report, "notes": notes, "tiles": asdict(tiles)})
     return _made("dataset", dataset)
 
 

@@ -35,7 +35,7 @@ def coco(tmp_path):
     document = {
         "images": [{"id": n, "file_name": f"{n}.png", "width": 64, "height": 64} for n in range(1, 5)],
         "annotations": [
-            {"id": n, "image_id": max(n, 1), "category_id": 1, "bbox": [4 + 2 * n, 4, 12, 10]} for n in range(5)
+            {"id": n, "image_id": max(n, 1), "category_id": 1, "bbox": [4 + 2 * n, 4 if n else 20, 12, 10]} for n in range(5)
         ],
         "categories": [{"id": 1, "name": "aircraft"}],
     }
@@ -79,8 +79,8 @@ def test_tiles_can_be_jpeg(coco, tmp_path):
 @pytest.mark.parametrize(
     ("part", "changed", "error", "sentence"),
     [
-        ("half", {}, SpecError, "part is all, train or test, not 'half'"),
-        ("all", {"on_bad_box": "mend"}, SpecError, "on_bad_box is fail, fix or drop, not 'mend'"),
+        ("half", {}, SpecError, "part is one of all, train, test, not 'half'"),
+        ("all", {"on_bad_box": "mend"}, SpecError, "on_bad_box is one of fail, fix, drop, not 'mend'"),
         ("all", {"classes": ["plane"]}, DataError, "has no category 'plane', only 'aircraft'"),
         ("all", {"classes": ["Aircraft"]}, DataError, "spells category 'Aircraft' as 'aircraft'"),
         ("test", {"test_fraction": 2.0}, DataError, "fraction 2.0 must be over 0 and at most 1"),
