@@ -161,7 +161,7 @@ def _bytes(size: int | None) -> str:
 
 
 def _share(data: ReportData) -> str:
-    return f"{100 * data.run.fraction:g} %" if data.run.fraction else "a part"
+    return f"{100 * data.run.fraction:.3g} %" if data.run.fraction else "a part"
 
 
 def _change(value: float, reference: float) -> float:

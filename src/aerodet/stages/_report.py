@@ -36,10 +36,10 @@ __all__ = ["report"]
 
 _ARMS = {"real": "real", "synthetic": "synthetic", "finetune": "fine-tuned"}
 _CHAIN = {
-    "finetune": "fine-tuned, float",
+    "finetune": "fine-tuned",
     "pruned": "pruned",
     "retrained": "retrained",
-    "qat": "quantisation-aware",
+    "qat": "QAT",
     "int8": "INT8",
 }
 _RENDERED = "No photograph was used: the images called real are rendered with the sensor look."
