@@ -35,7 +35,8 @@ def coco(tmp_path):
     document = {
         "images": [{"id": n, "file_name": f"{n}.png", "width": 64, "height": 64} for n in range(1, 5)],
         "annotations": [
-            {"id": n, "image_id": max(n, 1), "category_id": 1, "bbox": [4 + 2 * n, 4 if n else 20, 12, 10]} for n in range(5)
+            {"id": n, "image_id": max(n, 1), "category_id": 1, "bbox": [4 + 2 * n, 4 if n else 20, 12, 10]}
+            for n in range(5)
         ],
         "categories": [{"id": 1, "name": "aircraft"}],
     }
