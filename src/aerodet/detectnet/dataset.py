@@ -16,7 +16,7 @@ from torch import Tensor
 from aerodet.data import ImageRecord, Images
 from aerodet.progress import track
 
-__all__ = ["Batch", "TrainingSet", "fit_image"]
+__all__ = ["Batch", "Mix", "TrainingSet", "fit_image"]
 
 _HOST_CACHE_BYTES = 2 << 30
 
@@ -33,6 +33,18 @@ class Batch(NamedTuple):
     images: Tensor
     boxes: Tensor
     labels: Tensor
+
+
+class Mix(NamedTuple):
+    """A set of which each epoch takes a few pictures, drawn anew.
+
+    Attributes:
+        source: the set.
+        count: pictures an epoch; each comes once before any comes twice.
+    """
+
+    source: Images
+    count: int
 
 
 def fit_image(
@@ -69,9 +81,10 @@ class TrainingSet:
     """The pictures of one or more image sets, ready to be drawn in batches.
 
     Args:
-        items: (set, picture indices) pairs.
+        items: (set, picture indices) pairs; an epoch has all of them.
         size: (H, W) in pixels; a picture of another size is fitted, see :func:`fit_image`.
         resize: see :func:`fit_image`.
+        mix: pictures that each epoch has besides; they follow those of ``items`` in :meth:`batch`'s numbering.
         device: where batches go; the decoded pictures are kept there too while they fit in ``cache_bytes``.
         cache_bytes: room for decoded pictures; a larger set is decoded batch by batch. Default 2 GiB on a CPU, half of
             the free memory on a GPU.
@@ -84,22 +97,26 @@ class TrainingSet:
         device: torch.device,
         *,
         resize: bool = False,
+        mix: Mix | None = None,
         cache_bytes: int | None = None,
     ) -> None:
         self._items = [_Item(source, index) for source, indices in items for index in indices]
+        self._own, self._drawn = len(self._items), mix.count if mix else 0
+        if mix:
+            self._items += [_Item(mix.source, index) for index in range(len(mix.source.records))]
         self._size, self._resize, self._device = size, resize, device
         self.boxes, self.labels = self._annotations()
         limit = _cache_bytes(device) if cache_bytes is None else cache_bytes
         self._cache: Tensor | None = None
-        if len(self._items) * size[0] * size[1] * 3 <= limit:
-            self._cache = torch.empty((len(self._items), 3, *size), dtype=torch.uint8, device=device)
-            for at, image in enumerate(
-                track(self._decode(range(len(self._items))), "reading images", len(self._items))
-            ):
+        count = len(self._items)
+        if count * size[0] * size[1] * 3 <= limit:
+            self._cache = torch.empty((count, 3, *size), dtype=torch.uint8, device=device)
+            for at, image in enumerate(track(self._decode(range(count)), "reading images", count)):
                 self._cache[at] = image.to(device)
 
     def __len__(self) -> int:
-        return len(self._items)
+        """Return the number of pictures of an epoch."""
+        return self._own + self._drawn
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the pictures ``indices`` as a batch."""
@@ -114,9 +131,17 @@ class TrainingSet:
         """Yield ``ceil(N / batch_size)`` full batches of a random order; the last one wraps round."""
         n = len(self)
         order = torch.randperm(n, generator=generator)
+        if self._drawn:
+            order = torch.cat([torch.arange(self._own), self._own + self._draw(generator)])[order]
         order = order.repeat(-(-batch_size // n) + 1)  # a set smaller than a batch is used more than once
         for start in range(0, n, batch_size):
             yield self.batch(order[start : start + batch_size].tolist())
+
+    def _draw(self, generator: torch.Generator) -> Tensor:
+        """Return the numbers [count] of the pictures that an epoch takes from the mix."""
+        pool = len(self._items) - self._own
+        rounds = [torch.randperm(pool, generator=generator) for _ in range(-(-self._drawn // pool))]
+        return torch.cat(rounds)[: self._drawn]
 
     def _decode(self, indices: Sequence[int]) -> Iterator[Tensor]:
         """Yield uint8 [3, H, W] pictures, decoded on all cores (OpenCV lets go of the GIL)."""
@@ -134,7 +159,7 @@ class TrainingSet:
 
     def _annotations(self) -> tuple[Tensor, Tensor]:
         """Return the padded boxes [N, M, 4] and labels [N, M] of all pictures, on the device."""
-        records = [self._record(index) for index in range(len(self))]
+        records = [self._record(index) for index in range(len(self._items))]
         most = max((len(r.boxes) for r in records), default=0)
         boxes = np.zeros((len(records), most, 4), np.float32)
         labels = np.full((len(records), most), -1, np.int64)

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from aerodet.data import Images
 from aerodet.detectnet.augment import Augmenter, clip_boxes
 from aerodet.detectnet.checkpoint import load_checkpoint, load_model, save_checkpoint
-from aerodet.detectnet.dataset import TrainingSet
+from aerodet.detectnet.dataset import Mix, TrainingSet
+from aerodet.detectnet.device import computes_bfloat16, pick_device
 from aerodet.detectnet.inference import TorchPredictor, detect
 from aerodet.detectnet.losses import CostWeights
 from aerodet.detectnet.model import DetectNet, channels_last
@@ -39,7 +40,7 @@ from aerodet.files import atomic_path, disk_errors, write_json
 from aerodet.metrics import coco_ap
 from aerodet.progress import progress
 
-__all__ = ["TrainResult", "initial_model", "learning_rate", "pick_device", "train"]
+__all__ = ["TrainResult", "initial_model", "learning_rate", "train"]
 
 Items = Sequence[tuple[Images, Sequence[int]]]
 _STATE_SECONDS = 15.0  # a stopped run loses at most about this much
@@ -65,11 +66,6 @@ class TrainResult:
     seconds: float = 0.0
     images: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-
-
-def pick_device() -> torch.device:
-    """Return the GPU when there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def learning_rate(done: float, settings: Settings) -> float:
@@ -131,6 +127,7 @@ def train(
     out: Path,
     state: Path | None = None,
     init: Path | None = None,
+    mix: Mix | None = None,
     validation: Items = (),
     seed: int = 0,
     device: torch.device | None = None,
@@ -145,6 +142,7 @@ def train(
             ``history.json``.
         state: folder for TensorBoard events and for the newest checkpoint, from which a stopped training goes on.
         init: checkpoint to start from, see :func:`initial_model`.
+        mix: pictures of another set, of which each epoch draws some.
         validation: pairs to validate on.
         seed: of the weights, the order and the augmentation.
         device: default: the GPU when there is one.
@@ -158,7 +156,7 @@ def train(
     """
     if not any(len(indices) for _, indices in items):
         raise DataError("there are no pictures to train on")
-    loop = _Loop(spec, items, validation, init, seed, device or pick_device(), state)
+    loop = _Loop(spec, items, mix, validation, init, seed, device or pick_device(), state)
     steps = loop.total_steps
     with progress(description, steps, done=loop.step) as bar, _tensorboard(state) as board:
         while loop.result.epochs < loop.settings.training.epochs:
@@ -178,6 +176,7 @@ class _Loop:
         self,
         spec: Experiment,
         items: Items,
+        mix: Mix | None,
         validation: Items,
         init: Path | None,
         seed: int,
@@ -187,9 +186,10 @@ class _Loop:
         torch.manual_seed(seed)
         self.settings = settings = settings_of(spec)
         self.spec, self.device, self.validation = format_spec(spec), device, validation
-        _check_classes((*items, *validation), settings.classes)
+        _check_classes([source for source, _ in (*items, *validation)], settings.classes)
+        _check_classes([mix.source] if mix else [], settings.classes)
         t = settings.training
-        self.data = TrainingSet(items, settings.size, device, resize=settings.auto_resize)
+        self.data = TrainingSet(items, settings.size, device, resize=settings.auto_resize, mix=mix)
         self.result = TrainResult(images=len(self.data))
         self.steps_per_epoch = -(-len(self.data) // t.batch_size)
         self.total_steps = t.epochs * self.steps_per_epoch
@@ -285,9 +285,9 @@ class _Loop:
         return 100 * coco_ap(truth, found, len(self.settings.classes)).ap50
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self.device.type == "cuda" and not is_quantized(self.model):  # an 8-bit grid needs more than bf16's 8 bits
-            return torch.autocast("cuda", dtype=torch.bfloat16)
-        return nullcontext()
+        if not computes_bfloat16(self.device) or is_quantized(self.model):  # an 8-bit grid needs more than 8 bits
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def save_state(self) -> None:
         """Keep what a stopped run needs, not more often than every few seconds."""
@@ -348,9 +348,9 @@ def _tensorboard(state: Path | None) -> Iterator[Any]:
         yield board
 
 
-def _check_classes(items: Items, wanted: tuple[str, ...]) -> None:
+def _check_classes(sources: Sequence[Images], wanted: tuple[str, ...]) -> None:
     """Refuse sets whose labels would mean other output channels."""
-    for source, _ in items:
+    for source in sources:
         if tuple(source.classes) != wanted:
             raise DataError(
                 f"the images are labelled {', '.join(source.classes)}, the spec's classes are {', '.join(wanted)}; "

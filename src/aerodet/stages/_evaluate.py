@@ -8,11 +8,11 @@ from typing import Any
 from aerodet.data import ImageSet
 from aerodet.deploy import OnnxDetector, compare_latency
 from aerodet.detectnet.checkpoint import load_model
+from aerodet.detectnet.device import pick_device
 from aerodet.detectnet.inference import Predictor, TorchPredictor, detect
 from aerodet.detectnet.model import count_parameters
 from aerodet.detectnet.settings import Settings, settings_of
 from aerodet.detectnet.spec import read_spec
-from aerodet.detectnet.train import pick_device
 from aerodet.errors import DataError
 from aerodet.files import read_json, write_json
 from aerodet.metrics import Detections, coco_ap, coco_results, tao_ap

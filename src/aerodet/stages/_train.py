@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aerodet.data import ImageSet, split_by_fraction
 from aerodet.detectnet.checkpoint import load_model, save_checkpoint
+from aerodet.detectnet.dataset import Mix
 from aerodet.detectnet.model import count_parameters
 from aerodet.detectnet.prune import PruneOptions, prune_to
 from aerodet.detectnet.prune import prune as prune_model
@@ -58,9 +59,11 @@ def train(
     """
     experiment = parse_spec(spec, f"the spec of {name}")
     items, validation = _items(ImageSet(dataset), validation_fraction, seed)
+    mix = None
     if synthetic is not None and synthetic_share > 0:
-        items.append(_mixed_in(ImageSet(synthetic), len(items[0][1]), synthetic_share))
-    pictures = sum(len(indices) for _, indices in items)
+        own = sum(len(indices) for _, indices in items)
+        mix = Mix(ImageSet(synthetic), max(1, round(own * synthetic_share / (1 - synthetic_share))))
+    pictures = sum(len(indices) for _, indices in items) + (mix.count if mix else 0)
     steps_per_epoch = -(-pictures // experiment.training_config.batch_size_per_gpu)
     experiment.training_config.num_epochs = max(1, -(-steps // steps_per_epoch))
     place = Path(state) / name if state else None
@@ -70,6 +73,7 @@ def train(
         out=model,
         state=place,
         init=init,
+        mix=mix,
         validation=validation,
         seed=seed,
         description=f"training {name}",
@@ -144,9 +148,3 @@ def _items(source: ImageSet, fraction: float, seed: int) -> tuple[list[tuple[Ima
         return [(source, everything)], ()
     split = split_by_fraction(source.records, fraction, seed, within_groups=len(places) < 2)
     return [(source, split.rest)], [(source, split.taken)]
-
-
-def _mixed_in(source: ImageSet, own: int, share: float) -> tuple[ImageSet, list[int]]:
-    """Choose as many pictures of another set as make it ``share`` of the whole, evenly spread."""
-    count = min(len(source), max(1, round(own * share / (1 - share))))
-    return source, [i * len(source) // count for i in range(count)]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from detectnet_pictures import PictureSet, rectangles
 
-from aerodet.detectnet.dataset import TrainingSet, fit_image
+from aerodet.detectnet.dataset import Mix, TrainingSet, fit_image
 
 CPU = torch.device("cpu")
 
@@ -142,3 +142,29 @@ def test_the_generator_decides_the_order_and_the_next_epoch_has_another():
     generator = torch.Generator().manual_seed(0)
     first, second = ([b.images[:, 0, 0, 0].tolist() for b in data.epoch(12, generator)] for _ in range(2))
     assert first != second
+
+
+def mixed(own: int, pool: int, count: int, epochs: int) -> list[list[int]]:
+    """The pictures of each epoch, by number: 0 to own-1, then those of the mix."""
+    everything = pictures(*[(16, 16)] * (own + pool))
+    theirs = PictureSet(everything.pictures[own:], [[]] * pool, [[]] * pool, classes=everything.classes)
+    data = TrainingSet([(everything, range(own))], (16, 16), CPU, mix=Mix(theirs, count))
+    assert len(data) == own + count
+    generator = torch.Generator().manual_seed(0)
+    batches = [list(data.epoch(own + count, generator)) for _ in range(epochs)]
+    return [((b.images[:, 0, 0, 0] * 255).round().long() // 10 - 1).tolist() for (b,) in batches]
+
+
+def test_every_epoch_has_all_of_its_own_pictures_and_others_of_the_mix():
+    epochs = mixed(own=4, pool=8, count=3, epochs=6)
+
+    for epoch in epochs:
+        assert sorted(n for n in epoch if n < 4) == [0, 1, 2, 3]
+        assert len({n for n in epoch if n >= 4}) == 3
+    assert {n for epoch in epochs for n in epoch} == set(range(12))
+
+
+def test_a_mix_smaller_than_its_share_repeats_no_picture_before_all_were_drawn():
+    (epoch,) = mixed(own=1, pool=2, count=5, epochs=1)
+
+    assert sorted(epoch.count(n) for n in (1, 2)) == [2, 3]

@@ -294,7 +294,7 @@ def test_the_regulariser_adds_its_gradient(kind: Any, slope: float):
 
 
 def test_the_regulariser_holds_kernels_and_biases_of_all_convolutions_and_no_batch_norm():
-    loop = module._Loop(small_spec(), [(rectangles(2), [0, 1])], (), None, 0, CPU, None)
+    loop = module._Loop(small_spec(), [(rectangles(2), [0, 1])], None, (), None, 0, CPU, None)
 
     names = {name for name, p in loop.model.named_parameters() if any(p is r for r in loop.regularized)}
 
