@@ -22,6 +22,7 @@ from kfp.dsl.pipeline_channel import PipelineArtifactChannel, PipelineParameterC
 from aerodet import components
 from aerodet.pipelines._specs import arm_spec
 from aerodet.pipelines.profiles import Arm, Profile
+from aerodet.synth import look_text
 
 __all__ = ["PIPELINE_NAME", "build_pipeline", "compile_pipeline"]
 
@@ -119,11 +120,7 @@ def _images(run: _Run, real: str, synthetic: str, test: str) -> dict[str, Pipeli
             if data.test
             else _render(run, "sensor", embedded.test, _TEST_WORLD, "render-test")
         )
-    synthetic_set = (
-        _ingest(run, synthetic, "all", "ingest-synthetic")
-        if data.synthetic
-        else _render(run, "synthetic", embedded.synthetic, _SYNTHETIC_WORLD, "render-synthetic")
-    )
+    synthetic_set = _ingest(run, synthetic, "all", "ingest-synthetic") if data.synthetic else _render_synthetic(run)
     return {"real": real_set, "synthetic": synthetic_set, "test": test_set}
 
 
@@ -153,11 +150,32 @@ def _export(run: _Run, models: dict[str, PipelineArtifactChannel]) -> dict[str, 
     return {"float": whole.outputs["bundle"], "int8": small.outputs["bundle"]}
 
 
-def _render(run: _Run, look: str, count: int, world: int, name: str) -> PipelineArtifactChannel:
+def _render(
+    run: _Run, look: str, count: int, world: int, name: str, first: PipelineParameterChannel | int = 0
+) -> PipelineArtifactChannel:
     task = components.synthesize(
-        look=look, count=count, size=run.profile.size, gsd=run.profile.embedded.gsd, seed=run.seed, world=world
+        look=look,
+        count=count,
+        size=run.profile.size,
+        gsd=run.profile.embedded.gsd,
+        seed=run.seed,
+        world=world,
+        first=first,
     )
     return task.set_display_name(name).outputs["dataset"]
+
+
+def _render_synthetic(run: _Run) -> PipelineArtifactChannel:
+    """Render the synthetic arm's scenes in one task, or in several side by side."""
+    embedded = run.profile.embedded
+    look = look_text(embedded.look)
+    if embedded.parts == 1:
+        return _render(run, look, embedded.synthetic, _SYNTHETIC_WORLD, "render-synthetic")
+    count = -(-embedded.synthetic // embedded.parts)
+    starts = list(range(0, embedded.synthetic, count))
+    with dsl.ParallelFor(items=starts, name="render") as first:
+        part = _render(run, look, count, _SYNTHETIC_WORLD, "render-synthetic", first)
+    return components.gather(parts=dsl.Collected(part)).set_display_name("gather-synthetic").outputs["dataset"]
 
 
 def _ingest(run: _Run, source: str, part: str, name: str) -> PipelineArtifactChannel:

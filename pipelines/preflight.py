@@ -7,7 +7,7 @@ from pathlib import Path
 from aerodet.data import CocoSource, read_coco, split_by_fraction
 from aerodet.errors import DataError, SpecError
 from aerodet.pipelines.profiles import Profile
-from aerodet.synth import CLASSES, SceneSettings
+from aerodet.synth import CLASSES, SceneSettings, load_look
 
 __all__ = ["check"]
 
@@ -60,4 +60,5 @@ def _check_rendering(profile: Profile) -> None:
             f"classes are {', '.join(profile.classes)}, but rendered scenes show {', '.join(CLASSES)}; give --real and "
             f"--synthetic, or read your class as that one: --set data.classes=[{profile.classes[0]}:{CLASSES[0]}]"
         )
-    SceneSettings(size=profile.size, gsd=profile.embedded.gsd)
+    for look in ("sensor", profile.embedded.look):
+        SceneSettings(size=profile.size, gsd=profile.embedded.gsd, look=load_look(look))

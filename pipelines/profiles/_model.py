@@ -39,6 +39,8 @@ class Embedded(_Section):
     synthetic: Count = Field(500, description="clean scenes for the synthetic arm")
     test: Count = Field(150, description="sensor-look scenes of other airports to test on")
     gsd: Annotated[float, Field(gt=0, le=5)] = Field(1.0, description="ground sample distance, m/px")
+    look: str = Field("synthetic", description="of the synthetic scenes: a look that aerodet has, or a YAML file")
+    parts: Count = Field(1, description="tasks that share the rendering of the synthetic scenes")
 
 
 class Data(_Section):

@@ -14,7 +14,9 @@ from __future__ import annotations
 from aerodet.data._boxes import Duplicates
 from aerodet.data.audit import Audit, Finding, SetAudit, audit
 from aerodet.data.coco import CocoReport, CocoSource, OnBadBox, find_coco, group_of, read_coco
+from aerodet.data.gather import gather_image_sets
 from aerodet.data.kitti import KittiReport, kitti_label, read_kitti, write_kitti
+from aerodet.data.masks import decode_mask, encode_mask
 from aerodet.data.pixels import decode_image, encode_image
 from aerodet.data.records import Boxes, ImageFiles, ImageRecord, Images, Labels, Pixels
 from aerodet.data.shards import ANNOTATIONS, ImageSet, ImageSetWriter, coco_document
@@ -45,8 +47,11 @@ __all__ = [
     "audit",
     "coco_document",
     "decode_image",
+    "decode_mask",
     "encode_image",
+    "encode_mask",
     "find_coco",
+    "gather_image_sets",
     "group_of",
     "kitti_label",
     "read_coco",

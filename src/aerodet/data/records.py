@@ -33,6 +33,7 @@ class ImageRecord:
         boxes: float32 [N, 4], x1, y1, x2, y2 in pixels, origin at the image's top left corner.
         labels: int64 [N], indices into the set's classes.
         attributes: further fields, such as the frame that a tile was cut from; JSON values only.
+        details: further fields of each box, such as its mask; JSON values only. Empty, or one a box.
     """
 
     id: int
@@ -43,12 +44,15 @@ class ImageRecord:
     boxes: Boxes = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     labels: Labels = field(default_factory=lambda: np.zeros(0, np.int64))
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    details: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         boxes = np.asarray(self.boxes, np.float32).reshape(-1, 4)
         labels = np.asarray(self.labels, np.int64).reshape(-1)
         if len(boxes) != len(labels):
             raise ValueError(f"{self.file_name}: {len(boxes)} boxes but {len(labels)} labels")
+        if self.details and len(self.details) != len(boxes):
+            raise ValueError(f"{self.file_name}: {len(boxes)} boxes but details of {len(self.details)}")
         object.__setattr__(self, "boxes", boxes)
         object.__setattr__(self, "labels", labels)
 

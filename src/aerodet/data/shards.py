@@ -36,6 +36,7 @@ __all__ = ["ANNOTATIONS", "ImageSet", "ImageSetWriter", "coco_document"]
 ANNOTATIONS = "annotations.json"
 SCHEMA = "aerodet/image-set/1"
 _OWN_KEYS = ("id", "file_name", "width", "height", "group", "shard")
+_BOX_KEYS = ("id", "image_id", "category_id", "bbox", "iscrowd")
 
 
 def coco_document(records: Sequence[ImageRecord], classes: Sequence[str]) -> dict[str, Any]:
@@ -54,15 +55,17 @@ def coco_document(records: Sequence[ImageRecord], classes: Sequence[str]) -> dic
     ]
     annotations: list[dict[str, Any]] = []
     for record in records:
-        for box, label in zip(record.boxes.tolist(), record.labels.tolist(), strict=True):
+        details = record.details or ({},) * len(record.boxes)
+        for box, label, detail in zip(record.boxes.tolist(), record.labels.tolist(), details, strict=True):
             x1, y1, x2, y2 = box
             annotations.append(
                 {
+                    "area": (x2 - x1) * (y2 - y1),  # of the mask, where the details have one
+                    **detail,
                     "id": len(annotations) + 1,
                     "image_id": record.id,
                     "category_id": label + 1,
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
                     "iscrowd": 0,
                 }
             )
@@ -321,10 +324,12 @@ def _read_document(path: Path) -> dict[str, Any]:
 def _read_records(document: Mapping[str, Any]) -> list[ImageRecord]:
     boxes: dict[int, list[list[float]]] = {entry["id"]: [] for entry in document["images"]}
     labels: dict[int, list[int]] = {entry["id"]: [] for entry in document["images"]}
+    details: dict[int, list[dict[str, Any]]] = {entry["id"]: [] for entry in document["images"]}
     for annotation in document["annotations"]:
         x, y, w, h = annotation["bbox"]
         boxes[annotation["image_id"]].append([x, y, x + w, y + h])
         labels[annotation["image_id"]].append(annotation["category_id"] - 1)
+        details[annotation["image_id"]].append(_details(annotation))
     return [
         ImageRecord(
             id=entry["id"],
@@ -335,6 +340,12 @@ def _read_records(document: Mapping[str, Any]) -> list[ImageRecord]:
             boxes=np.array(boxes[entry["id"]], np.float32).reshape(-1, 4),
             labels=np.array(labels[entry["id"]], np.int64),
             attributes={key: value for key, value in entry.items() if key not in _OWN_KEYS},
+            details=details[entry["id"]] if any(details[entry["id"]]) else (),
         )
         for entry in document["images"]
     ]
+
+
+def _details(annotation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an annotation says beside its box; its area only where it has a mask."""
+    return {k: v for k, v in annotation.items() if k not in _BOX_KEYS and (k != "area" or "segmentation" in annotation)}

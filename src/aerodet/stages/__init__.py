@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aerodet.stages._run import IMAGE_VARIABLE, Artifact, Outcome, Stage, run, stage
 
 if TYPE_CHECKING:
-    from aerodet.stages._data import audit, ingest, sample, synthesize
+    from aerodet.stages._data import audit, gather, ingest, sample, synthesize
     from aerodet.stages._evaluate import benchmark, evaluate
     from aerodet.stages._export import export, publish
     from aerodet.stages._report import report
@@ -27,6 +27,7 @@ __all__ = [
     "benchmark",
     "evaluate",
     "export",
+    "gather",
     "ingest",
     "prune",
     "publish",
@@ -40,7 +41,7 @@ __all__ = [
 
 # Loaded on first use: a stage that renders or samples needs no torch, which alone takes more than a second.
 _HOMES = {
-    "_data": ("audit", "ingest", "sample", "synthesize"),
+    "_data": ("audit", "gather", "ingest", "sample", "synthesize"),
     "_evaluate": ("benchmark", "evaluate"),
     "_export": ("export", "publish"),
     "_report": ("report",),

@@ -12,10 +12,10 @@ from aerodet.data import (
     CocoSource,
     Duplicates,
     ImageFiles,
-    ImageRecord,
     ImageSet,
     ImageSetWriter,
     OnBadBox,
+    gather_image_sets,
     read_coco,
     split_by_fraction,
     tile_images,
@@ -23,48 +23,50 @@ from aerodet.data import (
 from aerodet.data import audit as audit_sets
 from aerodet.errors import SpecError
 from aerodet.files import write_json
-from aerodet.progress import track
 from aerodet.stages._run import Outcome, stage
-from aerodet.synth import CLASSES, SceneSettings, render_scenes
+from aerodet.synth import SceneSettings, load_look, render_set
 
-__all__ = ["IMAGE_SET", "audit", "ingest", "sample", "synthesize"]
+__all__ = ["IMAGE_SET", "audit", "gather", "ingest", "sample", "synthesize"]
 
 IMAGE_SET = "aerodet/image-set/1"
 
 
 @stage("dataset")
-def synthesize(*, dataset: Path, look: str, count: int, size: int, gsd: float, seed: int, world: int = 0) -> Outcome:
+def synthesize(
+    *, dataset: Path, look: str, count: int, size: int, gsd: float, seed: int, world: int = 0, first: int = 0
+) -> Outcome:
     """Render overhead scenes of airports.
 
     Args:
         dataset: receives the image set.
-        look: ``synthetic`` or ``sensor``.
+        look: a look's name, or its YAML.
         count: scenes.
         size: side of a scene in pixels.
         gsd: metres per pixel.
         seed: the run's seed.
         world: added to the seed: sets of different worlds share no airport.
+        first: number of the first scene; sets of other numbers of the same world can be gathered.
 
     Raises:
         SpecError: a setting is out of range.
     """
-    if count < 1:
-        raise SpecError(f"the number of scenes must be at least 1, not {count}")
-    settings = SceneSettings(size=size, gsd=gsd, look=look)
-    scenes = render_scenes(settings, count, seed + world, workers=os.cpu_count())
-    with ImageSetWriter(dataset, CLASSES) as writer:
-        for index, scene in enumerate(track(scenes, f"rendering {look} scenes", count)):
-            record = ImageRecord(
-                id=index + 1,
-                file_name=f"{look}_{seed + world}_{index:06d}.png",
-                width=size,
-                height=size,
-                group=scene.group,
-                boxes=scene.boxes,
-                labels=scene.labels,
-                attributes={"gsd": gsd, "look": look, "aircraft_types": list(scene.types)},
-            )
-            writer.add(record, scene.image)
+    settings = SceneSettings(size=size, gsd=gsd, look=load_look(look))
+    render_set(dataset, settings, count, seed + world, first=first, workers=os.cpu_count())
+    return _made("dataset", dataset)
+
+
+@stage("dataset")
+def gather(*, parts: list[Path], dataset: Path) -> Outcome:
+    """Make one image set of several.
+
+    Args:
+        parts: image sets whose ids and names differ.
+        dataset: receives the image set.
+
+    Raises:
+        DataError: they cannot be one set.
+    """
+    gather_image_sets(parts, dataset)
     return _made("dataset", dataset)
 
 

@@ -110,13 +110,18 @@ def _run(target: Stage[Any], arguments: Mapping[str, Any]) -> None:
     arguments = {k: v for k, v in arguments.items() if v is not None and not isinstance(v, ModuleType)}
     metrics = arguments.pop("metrics", None)
     artifacts = {k: v for k, v in arguments.items() if hasattr(v, "metadata")}
+    collected = {k: v for k, v in arguments.items() if isinstance(v, list) and v and hasattr(v[0], "metadata")}
     outputs = {k: artifacts[k] for k in target.outputs}
     inputs = {k: v for k, v in artifacts.items() if k not in outputs}
-    parameters = {k: v for k, v in arguments.items() if k not in artifacts}
+    paths: dict[str, Any] = {k: Path(v.path) for k, v in inputs.items()}
+    for name, members in collected.items():  # what a parallel loop made
+        paths[name] = [Path(v.path) for v in members]
+        inputs |= {f"{name}-{number}": v for number, v in enumerate(members)}
+    parameters = {k: v for k, v in arguments.items() if k not in artifacts and k not in collected}
     started = datetime.now(UTC)
     with ExitStack() as stack:
         places = {k: stack.enter_context(atomic_path(Path(v.path))) for k, v in outputs.items()}
-        outcome = target(**{k: Path(v.path) for k, v in inputs.items()}, **places, **parameters)
+        outcome = target(**paths, **places, **parameters)
         for name, place in places.items():
             if place.is_dir():
                 digest = write_provenance(

@@ -1,81 +1,19 @@
-"""Aircraft: a table of types in true metres, their lofted bodies and their liveries."""
+"""Aircraft: lofted bodies of the types, in true metres, and their liveries."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aerodet.synth.solids import Floats, Solid, loft
+from aerodet.synth.types import AircraftType
 
-__all__ = ["PARTS", "TYPES", "AircraftType", "aircraft_solid", "paint_livery"]
+__all__ = ["PARTS", "aircraft_solid", "paint_livery"]
 
 PARTS = ("crown", "side", "glass", "rear", "wing", "edge", "flap", "fin", "tailplane", "engine", "dark")
 _PART = {name: index for index, name in enumerate(PARTS)}
-
-
-@dataclass(frozen=True, slots=True)
-class AircraftType:
-    """One aircraft type; lengths in metres.
-
-    Attributes:
-        name: common designation.
-        group: "regional", "narrow", "wide" or "military".
-        length: nose to tail.
-        span: wing tip to wing tip.
-        width: of the fuselage.
-        sweep: of the wing's leading edge, degrees.
-        chords: of the wing at the root and at the tip.
-        station: where the wing root begins, as a share of the length from the nose.
-        engines: their places as shares of the half span, or () when two sit at the tail.
-        traits: any of "propellers", "high" (wing on top of the fuselage) and "t-tail".
-    """
-
-    name: str
-    group: str
-    length: float
-    span: float
-    width: float
-    sweep: float
-    chords: tuple[float, float]
-    station: float
-    engines: tuple[float, ...] = (0.33,)
-    traits: tuple[str, ...] = ()
-
-
-# Length and span as the makers publish them, metres; chords, sweep and stations are approximate.
-_PROP, _PROP_LOW, _T, _HIGH_T = ("propellers", "high"), ("propellers",), ("t-tail",), ("high", "t-tail")
-TYPES: dict[str, AircraftType] = {
-    t.name: t
-    for t in (
-        AircraftType("CRJ200", "regional", 26.8, 21.2, 2.7, 27, (4.6, 1.4), 0.42, (), _T),
-        AircraftType("ERJ145", "regional", 29.9, 20.0, 2.3, 25, (4.4, 1.1), 0.46, (), _T),
-        AircraftType("Gulfstream V", "regional", 29.4, 28.5, 2.4, 30, (5.2, 1.7), 0.40, (), _T),
-        AircraftType("ATR 72", "regional", 27.2, 27.1, 2.9, 3, (2.6, 1.6), 0.40, (0.30,), (*_PROP, *_T)),
-        AircraftType("Dash 8-400", "regional", 32.8, 28.4, 2.7, 4, (2.9, 1.4), 0.42, (0.31,), (*_PROP, *_T)),
-        AircraftType("E190", "regional", 36.2, 28.7, 3.0, 27, (5.6, 1.5), 0.36, (0.32,)),
-        AircraftType("A319", "narrow", 33.8, 35.8, 4.0, 28, (6.6, 1.6), 0.32, (0.34,)),
-        AircraftType("A320", "narrow", 37.6, 35.8, 4.0, 28, (6.6, 1.6), 0.34, (0.34,)),
-        AircraftType("A321", "narrow", 44.5, 35.8, 4.0, 28, (6.8, 1.6), 0.36, (0.34,)),
-        AircraftType("737-800", "narrow", 39.5, 35.8, 3.8, 28, (7.2, 1.6), 0.33, (0.28,)),
-        AircraftType("MD-83", "narrow", 45.0, 32.8, 3.4, 27, (6.6, 1.3), 0.44, (), _T),
-        AircraftType("757-200", "narrow", 47.3, 38.0, 3.8, 29, (8.0, 1.8), 0.34, (0.34,)),
-        AircraftType("767-300", "wide", 54.9, 47.6, 5.0, 34, (10.2, 2.3), 0.32, (0.33,)),
-        AircraftType("A330-300", "wide", 63.7, 60.3, 5.6, 33, (11.2, 2.4), 0.33, (0.31,)),
-        AircraftType("A340-300", "wide", 63.7, 60.3, 5.6, 33, (11.2, 2.4), 0.33, (0.31, 0.64)),
-        AircraftType("787-9", "wide", 62.8, 60.1, 5.8, 35, (11.6, 1.8), 0.33, (0.32,)),
-        AircraftType("777-300ER", "wide", 73.9, 64.8, 6.2, 34, (13.6, 2.2), 0.35, (0.31,)),
-        AircraftType("747-400", "wide", 70.7, 64.4, 6.5, 41, (14.4, 3.4), 0.26, (0.36, 0.65)),
-        AircraftType("A380-800", "wide", 72.7, 79.8, 7.1, 37, (17.6, 3.6), 0.26, (0.37, 0.65)),
-        AircraftType("C-130H", "military", 29.8, 40.4, 4.3, 2, (4.9, 2.6), 0.33, (0.26, 0.51), _PROP),
-        AircraftType("P-3C", "military", 35.6, 30.4, 3.5, 3, (5.6, 2.3), 0.33, (0.28, 0.56), _PROP_LOW),
-        AircraftType("KC-135R", "military", 41.5, 39.9, 3.8, 38, (9.0, 2.8), 0.28, (0.34, 0.60)),
-        AircraftType("Il-76", "military", 46.6, 50.5, 4.8, 28, (8.8, 3.0), 0.34, (0.27, 0.44), _HIGH_T),
-        AircraftType("C-17A", "military", 53.0, 51.8, 6.8, 29, (10.4, 3.2), 0.33, (0.30, 0.54), _HIGH_T),
-    )
-}
 
 
 _DARK = np.array([[38, 48, 84], [58, 60, 66], [34, 62, 74], [92, 36, 44], [30, 34, 40]], np.float32)
@@ -212,9 +150,20 @@ class _Builder:
                 face = [(leads[s] - c * chords[s], spans[s], heights[s] + lift) for s, (c, lift) in corners]
                 self.both(part, face)
         self._lead, self._slope, self._inner, self._dihedral = lead, slope, inner, dihedral
+        if "canard" in kind.traits:
+            self._panel("tailplane", kind.length * 0.30, kind.span * 0.21, kind.length * 0.09, 45, self.axis + 0.3)
+
+    def _panel(self, part: str, lead: float, span: float, chord: float, sweep: float, z: float) -> None:
+        """Add a pair of flat surfaces whose roots begin ``lead`` metres ahead of the middle."""
+        reach, tip, root = lead - np.tan(np.radians(sweep)) * span, chord * 0.4, self.kind.width * 0.3
+        self.both(part, [(lead, root, z), (lead - chord, root, z), (reach - tip, span, z), (reach, span, z)])
 
     def tail(self) -> None:
+        """One fin or two, and a tailplane where the wing is no delta."""
         kind = self.kind
+        if kind.fleet == "fighter" and "trainer" not in kind.traits:
+            self._fighter_tail()
+            return
         end = -kind.length / 2
         height = kind.length * 0.115 + kind.width * 0.75
         foot, top = self.axis + kind.width * 0.3, self.axis + kind.width * 0.3 + height
@@ -241,8 +190,38 @@ class _Builder:
         )
         self.both("tailplane", inboard + outboard)
 
+    def _fighter_tail(self) -> None:
+        kind, end = self.kind, -self.kind.length / 2
+        height, chord = kind.length * 0.17, kind.length * 0.2
+        foot, front = self.axis + kind.width * 0.2, end + chord * 1.25
+        for aside in (1, -1) if "twin-fin" in kind.traits else (0,):
+            y, out = aside * kind.width * 0.42, aside * height * 0.22
+            x = [front, front - chord, front - height - chord * 0.4, front - height * 0.9]
+            z, thick = [foot, foot, foot + height, foot + height], [0.16, 0.08, 0.05, 0.10]
+            for side in (1, -1):
+                lean = [0, 0, out, out]
+                face = [(x[i], y + lean[i] + side * thick[i], z[i]) for i in range(4)]
+                self.add("fin", np.array(face[::side], np.float32))
+        if "delta" not in kind.traits:
+            chord = kind.length * 0.15
+            self._panel("tailplane", end + chord * 1.1, kind.span * 0.3, chord, min(kind.sweep + 6, 48), self.axis)
+
     def engines(self) -> None:
+        """Nacelles on the wing or at the tail, a propeller at the nose, or nozzles in the fuselage's end."""
         kind = self.kind
+        if "nose" in kind.traits:
+            self._propeller(kind.length / 2 - 0.1, 0.0, self.axis, min(1.1, kind.width * 0.85))
+            return
+        if "inside" in kind.traits:
+            half, end = kind.width * 0.3, -kind.length / 2
+            pair = (half, -half) if "single" not in kind.traits else (0.0,)
+            for y in pair:
+                centres = np.array([(end + x, y, self.axis + kind.width * 0.2) for x in (1.6, 0.0)])
+                self.add("dark", loft(centres, [half, half * 0.8], [half, half * 0.8], (0, np.pi), 4))
+            return
+        if "tri" in kind.traits:
+            radius, foot = kind.width * 0.22, self.axis + kind.width * 0.75
+            self._nacelle(-kind.length * 0.34, 0.0, foot, radius, kind.length * 0.12)
         if not kind.engines:
             radius, length = kind.width * 0.26, kind.width * 1.75
             x, y = -kind.length / 2 + kind.length * 0.285, kind.width / 2 + radius * 0.85
@@ -253,12 +232,18 @@ class _Builder:
             x = self._lead - self._slope * (y - self._inner)
             z = self.deck + self._dihedral * y
             if "propellers" in kind.traits:
-                self._nacelle(x + 1.9, y, z + 0.1, 0.62, 4.6)
-                blade = [(x + 1.7, y - 2.0, z), (x + 1.4, y - 2.0, z), (x + 1.4, y + 2.0, z), (x + 1.7, y + 2.0, z)]
-                self.both("dark", [(px, py, pz) for px, py, pz in blade[::-1]])
+                size = min(1.0, kind.span / 24)
+                self._nacelle(x + 1.9 * size, y, z + 0.1, 0.62 * size, 4.6 * size)
+                for side in (y, -y):
+                    self._propeller(x + 1.7 * size, side, z, 2.0 * size)
             else:
                 radius = np.clip(kind.length * 0.026, 0.85, 1.8)
                 self._nacelle(x + radius * 1.5, y, max(z - radius * 0.75, radius + 0.4), radius, radius * 3.5)
+
+    def _propeller(self, x: float, y: float, z: float, radius: float) -> None:
+        """A standing blade, which is all that is seen of a propeller from above."""
+        blade = [(x, y - radius, z), (x, y + radius, z), (x - 0.3, y + radius, z), (x - 0.3, y - radius, z)]
+        self.add("dark", np.array(blade, np.float32))
 
     def _nacelle(self, front: float, y: float, z: float, radius: float, length: float) -> None:
         centres = np.array([(front - length * s, 0, z) for s in (0, 0.12, 0.55, 1)])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
-from aerodet.synth.look import LOOKS
+from aerodet.synth.look import Look
 from aerodet.synth.solids import Floats
 
 __all__ = ["Airport", "Band", "airport"]
 
-PITCH = {"regional": 38.0, "narrow": 44.0, "wide": 76.0, "military": 58.0}  # metres between neighbouring stands
-DEPTH = {"regional": 44.0, "narrow": 56.0, "wide": 84.0, "military": 62.0}  # metres from nose to tail of a stand
+# Metres between neighbouring stands, and from nose to tail of a stand, by the fleet that they are made for.
+PITCH = {"light": 16, "business": 31, "fighter": 21, "regional": 38, "narrow": 44, "wide": 76, "military": 58}
+DEPTH = {"light": 14, "business": 36, "fighter": 26, "regional": 44, "narrow": 56, "wide": 84, "military": 62}
+_TURNED = ("light", "business", "fighter", "regional", "military")  # fleets whose stands may be turned out of the row
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +70,21 @@ class Airport:
     bearing: float
 
 
-@lru_cache(maxsize=256)
-def airport(look: str, seed: int, number: int) -> Airport:
-    """Return airport ``number`` of the world that ``seed`` and ``look`` name."""
+def airport(look: Look, seed: int, number: int) -> Airport:
+    """Return airport ``number`` of the world that ``seed`` and the look's name stand for."""
     rng = np.random.default_rng([seed, number, 1])
-    palette, spread = LOOKS[look].palette, LOOKS[look].spread
 
     def pick(name: str) -> Floats:
-        colour = palette[name][int(rng.integers(len(palette[name])))]
-        return np.clip(np.array(colour) + rng.normal(0, spread) + rng.normal(0, 2, 3), 8, 250).astype(np.float32)
+        colours = look.palette[name]
+        colour = np.array(colours[int(rng.integers(len(colours)))])
+        drawn = colour + rng.normal(0, look.ground.spread) + rng.normal(0, look.ground.hue, 3)
+        return np.clip(drawn, 8, 250).astype(np.float32)
 
     surfaces = {name: pick(name) for name in ("concrete", "asphalt", "runway", "grass")}
     roofs = np.array([pick("roof") for _ in range(4)])
     return Airport(
-        name=f"{look}-{seed}-airport-{number:03d}",
-        bands=_cross_section(rng),
+        name=f"{look.name}-{seed}-airport-{number:03d}",
+        bands=_cross_section(look, rng),
         surfaces=surfaces,
         roofs=roofs,
         marking=pick("marking"),
@@ -93,7 +94,7 @@ def airport(look: str, seed: int, number: int) -> Airport:
     )
 
 
-def _cross_section(rng: np.random.Generator) -> tuple[Band, ...]:
+def _cross_section(look: Look, rng: np.random.Generator) -> tuple[Band, ...]:
     """Stack bands from a remote apron over the runway to the passenger terminal."""
     bands: list[Band] = []
     edge = 0.0
@@ -103,14 +104,17 @@ def _cross_section(rng: np.random.Generator) -> tuple[Band, ...]:
         bands.append(Band(kind, edge, edge + depth, fleet, facing, slant, float(rng.uniform(0.93, 1.07))))
         edge += depth
 
-    remote = str(rng.choice(["regional", "narrow", "military", "wide"], p=[0.2, 0.4, 0.2, 0.2]))
-    slant = float(rng.choice([0, 0, 0.5, -0.5, 0.78])) if remote in ("regional", "military") else 0.0
+    shares = np.array(list(look.fleets.values()))
+    remote = str(rng.choice(list(look.fleets), p=shares / shares.sum()))
+    slant = float(rng.choice([0, 0, 0.5, -0.5, 0.78])) if remote in _TURNED else 0.0
     add("grass", 90)
     add("road", 14)
     add("hangars", rng.uniform(50, 70))
-    add("stands", DEPTH[remote], remote, -1, slant)
-    add("lane", rng.uniform(30, 44))
-    add("stands", DEPTH[remote], remote, 1, slant)
+    lane = (14, 22) if remote == "light" else (30, 44)
+    for facing in (-1, 1, -1, 1) if remote == "light" else (-1, 1):  # tie-downs come in many rows
+        add("stands", DEPTH[remote], remote, facing, slant)
+        if facing < 0:
+            add("lane", rng.uniform(*lane))
     if rng.random() < 0.6:
         add("stands", DEPTH[remote], remote, -1)
         add("lane", rng.uniform(30, 44))

@@ -12,7 +12,7 @@ from aerodet.synth.ground import WHITE, arc
 from aerodet.synth.layout import Parked, Site, Spot
 from aerodet.synth.solids import Floats, Solid, box, gable, lamp, merge
 
-__all__ = ["buildings", "decoys", "dress_stand", "landside", "vehicles"]
+__all__ = ["buildings", "decoys", "dress_stand", "equipment", "landside", "vehicles"]
 
 _PAINTS = np.array(
     [
@@ -67,7 +67,7 @@ def dress_stand(spot: Spot, aircraft: Parked | None, side: int, site: Site) -> S
 
 def vehicles(site: Site) -> list[Solid]:
     """Return service vehicles around the parked aircraft, along the edges of aprons and on roads."""
-    rng, clutter = site.rng, site.look.clutter
+    rng, clutter = site.rng, site.look.clutter.vehicles
     places: list[tuple[float, float, float]] = []
     for aircraft in site.parked:
         if aircraft.spot.kind in ("stands", "gates"):
@@ -91,6 +91,21 @@ def vehicles(site: Site) -> list[Solid]:
     return [vehicle for vehicle in found if site.occupancy.claim(vehicle, 0.5)]
 
 
+def equipment(site: Site) -> list[Solid]:
+    """Return rows of containers, dollies and steps that wait beside the stands."""
+    rng, found = site.rng, []
+    for band in site.bands:
+        if band.kind not in ("stands", "gates") or band.fleet in ("light", "fighter"):
+            continue
+        for _ in range(rng.poisson(3.5 * site.look.clutter.equipment)):
+            edge = band.high - rng.uniform(2, 14) if rng.random() < 0.7 else band.low + rng.uniform(2, 14)
+            heading = rng.choice([0, np.pi / 2, rng.normal(0, 0.4)])
+            block = _equipment(rng).placed(rng.uniform(*site.reach), edge, heading)
+            if site.camera.sees(block.faces[:1, 0, :2], 20).all() and site.occupancy.claim(block, 1.0):
+                found.append(block)
+    return found
+
+
 def landside(site: Site) -> None:
     """Paint parked cars and trees, seen from above, straight onto the ground."""
     for band in site.bands:
@@ -106,7 +121,7 @@ def decoys(site: Site) -> list[Solid]:
     found: list[Solid] = []
     makers: list[Callable[[np.random.Generator], Solid]] = [_mast, _mast, _trailers, _crane, _containers]
     half = site.camera.size * site.camera.gsd / 2
-    for _ in range(rng.poisson(1.8 * site.look.clutter)):
+    for _ in range(rng.poisson(1.8 * site.look.clutter.decoys)):
         u, v = np.array(site.camera.centre) + rng.uniform(-half, half, 2)
         kind = next((b.kind for b in site.bands if b.low <= v < b.high), "grass")
         heading = rng.uniform(0, 2 * np.pi)
@@ -131,13 +146,13 @@ def _park_cars(band: Band, site: Site) -> None:
     columns, rows = np.arange(*site.reach, 2.8), np.arange(band.low + 5, band.high - 4, 8.2)
     centres = np.array(np.meshgrid(columns, rows)).reshape(2, -1).T
     centres = centres + rng.normal(0, 0.2, centres.shape)
-    filled = rng.random(len(centres)) < rng.uniform(0.25, 0.7) * min(1.0, site.look.clutter + 0.2)
+    filled = rng.random(len(centres)) < rng.uniform(0.25, 0.7) * min(1.0, site.look.clutter.vehicles + 0.2)
     centres = centres[filled & camera.sees(centres)]
     _stamp(centres, _rectangle((0, 0), 0.95, 2.3), 1.4, _CARS[rng.integers(len(_CARS), size=len(centres))], site)
 
 
 def _plant_trees(band: Band, site: Site) -> None:
-    rng, count = site.rng, site.rng.poisson(26 * site.look.clutter)
+    rng, count = site.rng, site.rng.poisson(26 * site.look.clutter.vehicles)
     centres = np.column_stack([rng.uniform(*site.reach, count), rng.uniform(band.low + 4, band.high - 4, count)])
     leaves = site.airport.surfaces["grass"] * rng.uniform(0.5, 0.8, (count, 1))
     _stamp(centres, arc((0, 0), rng.uniform(2.0, 4.5), 0, 2 * np.pi, 9), 6.0, leaves, site)
@@ -212,6 +227,22 @@ def _vehicle(rng: np.random.Generator) -> Solid:
             return merge([box((2.6, 1.6, 1.5), wall, paint), *dollies])
         case _:  # tanker
             return merge([box((9, 2.6, 2.6), wall, paint * 0.95), box((8, 1.0, 0.4), paint, paint * 1.05, base=2.6)])
+
+
+def _equipment(rng: np.random.Generator) -> Solid:
+    """A block of small things of one kind in rows, with gaps."""
+    size = [(1.6, 1.5, 1.6), (3.2, 2.4, 1.7), (2.8, 1.6, 0.5), (7.0, 2.2, 2.6)][rng.integers(4)]
+    bright = rng.random() < 0.6
+    columns, rows = rng.integers(2, 9), rng.integers(1, 4)
+    parts = []
+    for column in range(columns):
+        for row in range(rows):
+            if rng.random() < 0.2:
+                continue
+            paint = np.full(3, rng.uniform(190, 250)) if bright else _PAINTS[rng.integers(len(_PAINTS))]
+            part = box(size, paint * 0.65, paint * rng.uniform(0.85, 1.0))
+            parts.append(part.placed(column * (size[0] + 0.7), row * (size[1] + 0.9), rng.normal(0, 0.04)))
+    return merge(parts or [box(size, _PAINTS[0] * 0.65, _PAINTS[0])])
 
 
 def _cross_hall(rng: np.random.Generator) -> Solid:

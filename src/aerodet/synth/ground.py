@@ -17,6 +17,8 @@ FAR = 4000.0  # metres: bands end beyond every picture
 _SURFACE = {"grass": "grass", "runway": "runway", "taxiway": "asphalt", "road": "asphalt", "carpark": "asphalt"}
 _NOISE_TILE = 1024
 WHITE = (232, 232, 226)
+_SNOW = np.array([238, 241, 246], np.float32)
+_SKY = np.array([136, 144, 154], np.float32)  # what puddles mirror
 
 
 class Ground:
@@ -27,10 +29,22 @@ class Ground:
         camera: the view.
         texture: contrast of noise, slabs and stains (1: a worn apron).
         rng: source of the choices.
+        snow: how much lies, 0..1; pavements are cleared first.
+        wet: how wet the pavement is, 0..1.
     """
 
-    def __init__(self, airport: Airport, camera: Camera, texture: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        airport: Airport,
+        camera: Camera,
+        texture: float,
+        rng: np.random.Generator,
+        *,
+        snow: float = 0.0,
+        wet: float = 0.0,
+    ) -> None:
         self.airport, self.camera, self.texture, self.rng = airport, camera, texture, rng
+        self.snow, self.wet = snow, wet
         side = camera.size
         self.picture = np.zeros((side, side, 3), np.uint8)
         self._paved = np.zeros((side, side), np.uint8)  # 255 on concrete, where the slab joints show
@@ -94,10 +108,25 @@ class Ground:
         dirt = cv2.GaussianBlur(self._dirt, (0, 0), sigmaX=max(0.6, 1.1 / self.camera.gsd)).astype(np.float32) / 255
         factor = (1 + self.texture * tint) * (1 - dirt * (0.85 + 0.15 * fine))
         picture = self.picture * factor[..., None]
+        if self.wet or self.snow:
+            picture = self._weather(picture, coarse, fine)
         wear = np.clip(0.85 + 0.12 * self.texture * (coarse + fine), 0.2, 1)
         for colour, layer in self._lines.items():
             share = (layer.astype(np.float32) / 255 * wear)[..., None]
             picture = picture * (1 - share) + np.array(colour, np.float32) * share
+        return np.asarray(picture, np.float32)
+
+    def _weather(self, picture: Floats, coarse: Floats, fine: Floats) -> Floats:
+        """Darken and flood the pavement, and lay snow where nobody clears it."""
+        grass = self.airport.surfaces["grass"]
+        paved = (np.abs(self.picture.astype(np.float32) - grass).sum(axis=2) > 24).astype(np.float32)
+        if self.wet:
+            picture = picture * (1 - 0.35 * self.wet * paved)[..., None]
+            pools = (paved * np.clip(4 * (coarse - 2.2 + 1.2 * self.wet), 0, 0.7))[..., None]
+            picture = picture * (1 - pools) + pools * _SKY
+        if self.snow:
+            cover = np.clip(0.5 + 0.5 * coarse + 0.3 * fine + 3 * (self.snow - 0.5) - 1.6 * paved, 0, 1)[..., None]
+            picture = picture * (1 - cover) + cover * _SNOW
         return np.asarray(picture, np.float32)
 
     def _strips(self, band: Band) -> None:

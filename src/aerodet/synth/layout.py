@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aerodet.synth.aircraft import AircraftType, aircraft_solid, paint_livery
+from aerodet.synth.aircraft import aircraft_solid, paint_livery
 from aerodet.synth.airports import PITCH, Airport, Band
 from aerodet.synth.ground import Ground
 from aerodet.synth.look import Look
 from aerodet.synth.solids import Camera, Solid
+from aerodet.synth.types import AircraftType
 
 __all__ = ["Occupancy", "Parked", "Site", "Spot", "aim", "park", "spots"]
 
@@ -153,7 +154,7 @@ def park(site: Site, places: Sequence[Spot], count: int, types: Sequence[Aircraf
     parked: list[Parked] = []
     while order and len(parked) < count:
         spot = places[order.pop(0)]
-        fitting = [t for t in types if t.group == spot.fleet] or list(types)
+        fitting = [t for t in types if t.fleet == spot.fleet] or list(types)
         kind = fitting[rng.integers(len(fitting))]
         if kind.span > PITCH[spot.fleet] + 4:
             continue
@@ -196,12 +197,13 @@ def _queue(band: Band, site: Site) -> list[Spot]:
 
 
 def _scheme(kind: AircraftType, look: Look, rng: np.random.Generator) -> str:
-    if kind.group == "military" and "military" in look.schemes:
+    if kind.fleet in ("military", "fighter") and look.liveries.get("military"):
         return "military" if rng.random() < 0.85 else "metal"
-    return str(rng.choice(list(look.schemes), p=np.array(list(look.schemes.values()))))
+    shares = np.array(list(look.liveries.values()))
+    return str(rng.choice(list(look.liveries), p=shares / shares.sum()))
 
 
 def _wear(look: Look, rng: np.random.Generator) -> NDArray[np.float32]:
     """A factor for each face, more than any aircraft has; faces of one strip differ like patched panels."""
-    overall = 1 - abs(rng.normal(0, look.wear * 1.5))
-    return np.clip(overall + rng.normal(0, look.wear * 0.5, 400), 0.5, 1.08).astype(np.float32)
+    overall = 1 - abs(rng.normal(0, look.clutter.wear * 1.5))
+    return np.clip(overall + rng.normal(0, look.clutter.wear * 0.5, 400), 0.5, 1.08).astype(np.float32)

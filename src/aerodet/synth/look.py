@@ -1,139 +1,208 @@
-"""Looks: how a renderer's picture and a satellite sensor's picture of the same airport differ."""
+"""Looks: what is drawn at random for a scene, in YAML, so that every ingredient can be changed or switched off.
+
+::
+
+    load_look("varied")                                       one that comes with aerodet
+    load_look("my-look.yaml", ["sensor.noise=null", "light.shadows=false"])
+
+A range is ``[low, high]``, drawn evenly for each scene; ``null`` switches its step off.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from aerodet.synth.solids import Floats
+from aerodet.errors import SpecError
+from aerodet.synth.types import FLEETS
 
-__all__ = ["LOOKS", "Look"]
+__all__ = ["Atmosphere", "Clutter", "Ground", "Light", "Look", "Sensor", "View", "load_look", "look_names", "look_text"]
 
-Range = tuple[float, float]
+SURFACES = ("concrete", "asphalt", "runway", "grass", "roof", "marking")
+SCHEMES = ("white", "tail", "full", "dark", "metal", "military")
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a look fixes before a scene is drawn, and the camera that exposes it.
+def _rising(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError(f"a range goes from low to high, not from {value[0]:g} to {value[1]:g}")
+    return value
+
+
+def _within(low: float, high: float) -> Any:
+    """Return the type of a range whose ends lie between two numbers."""
+    end = Annotated[float, Field(ge=low, le=high)]
+    return Annotated[tuple[end, end], AfterValidator(_rising)]  # type: ignore[valid-type]
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Amount = Annotated[float, Field(ge=0, le=5)]
+_Level = Annotated[int, Field(ge=0, le=255)]
+Colour = tuple[_Level, _Level, _Level]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Light(_Section):
+    """The sun and the sky."""
+
+    elevation: _within(5, 90) = Field((30, 62), description="of the sun, degrees")
+    ambient: _within(0.1, 0.9) = Field((0.34, 0.5), description="share of the light that comes from the sky")
+    shadows: bool = Field(True, description="solids cast shadows on the ground")
+
+
+class View(_Section):
+    """Where the camera is."""
+
+    off_nadir: _within(0, 30) = Field((0, 14), description="degrees")
+    zoom: _within(0.25, 4) = Field((1, 1), description="factor of the ground sample distance, drawn per scene")
+
+
+class Ground(_Section):
+    """What the ground shows."""
+
+    texture: Amount = Field(0.85, description="contrast of noise, slabs, stains and wear")
+    spread: Annotated[float, Field(ge=0, le=80)] = Field(9, description="of an airport's brightness about its colours")
+    hue: Annotated[float, Field(ge=0, le=60)] = Field(2, description="of each colour channel")
+    snow: Share = Field(0, description="share of the scenes under snow")
+    wet: Share = Field(0, description="share of the scenes after rain")
+
+
+class Clutter(_Section):
+    """What stands about."""
+
+    vehicles: Amount = Field(0.7, description="service vehicles, cars and trees, relative to a busy apron")
+    equipment: Amount = Field(0, description="rows of containers, dollies and steps beside the stands")
+    decoys: Amount = Field(0.7, description="objects easily mistaken for aircraft")
+    wear: Annotated[float, Field(ge=0, le=0.5)] = Field(0.04, description="of the paint of aircraft")
+
+
+class Atmosphere(_Section):
+    """What lies between."""
+
+    haze: _within(0, 0.9) | None = Field((0, 0.14), description="share of the light that haze adds")
+    clouds: Share = Field(0.1, description="share of the scenes with shadows of clouds")
+
+
+class Sensor(_Section):
+    """The camera, and the ground segment behind it; in the order in which they work."""
+
+    blur: _within(0, 4) | None = Field((0.4, 0.8), description="standard deviation of the point spread, pixels")
+    shot: _within(0, 2) | None = Field((0.01, 0.09), description="variance of noise per grey level")
+    read: _within(0, 30) | None = Field((0.5, 1.5), description="standard deviation of noise, grey levels")
+    coloured: Share = Field(0.3, description="noise of single bands, relative to what all share")
+    sharpening: _within(0, 2) | None = Field((0, 0.7), description="strength of the halo")
+    saturation: _within(0, 2) | None = Field(None, description="1 leaves colours as they are")
+    contrast: _within(0.3, 3) | None = Field((0.9, 1.2), description="about the scene's mean")
+    gamma: _within(0.3, 3) | None = Field((1.1, 1.6), description="of the stretch")
+    gain: _within(0.3, 3) | None = Field((0.92, 1.22), description="of all channels")
+    offset: _within(-60, 60) | None = Field(None, description="of all channels, grey levels")
+    warmth: _within(-0.4, 0.4) | None = Field((-0.03, 0.09), description="red up and blue down by this share")
+    jpeg: _within(5, 100) | None = Field((45, 92), description="quality")
+
+
+class Look(_Section):
+    """Everything that a scene draws at random, but for where things stand.
 
     Attributes:
-        palette: surface name -> RGB candidates.
-        spread: standard deviation of an airport's brightness about its candidate.
-        schemes: livery scheme -> share.
-        sun: range of the sun's elevation, degrees.
-        lean: range of the off-nadir angle, degrees.
-        clutter: vehicles, stains and other objects, relative to a busy apron.
-        texture: contrast of the ground's noise, slabs and stains.
-        wear: spread of the brightness of an aircraft's faces.
-        expose: (picture float32 [H,W,3] 0..255, generator, metres per pixel) -> uint8 [H,W,3].
+        name: what the images and airports are called after.
+        palette: surface -> RGB candidates.
+        liveries: livery scheme -> share.
+        fleets: what parks at remote stands -> share.
     """
 
-    palette: Mapping[str, Sequence[tuple[int, int, int]]]
-    spread: float
-    schemes: Mapping[str, float]
-    sun: Range
-    lean: Range
-    clutter: float
-    texture: float
-    wear: float
-    expose: Callable[[Floats, np.random.Generator], NDArray[np.uint8]]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    description: str = ""
+    palette: dict[str, list[Colour]]
+    liveries: dict[str, Amount]
+    fleets: dict[str, Amount] = {"regional": 0.2, "narrow": 0.4, "military": 0.2, "wide": 0.2}
+    light: Light = Light()
+    view: View = View()
+    ground: Ground = Ground()
+    clutter: Clutter = Clutter()
+    atmosphere: Atmosphere = Atmosphere()
+    sensor: Sensor = Sensor()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Look:
+        for name, given, known in (
+            ("palette", self.palette, SURFACES),
+            ("liveries", self.liveries, SCHEMES),
+            ("fleets", self.fleets, FLEETS),
+        ):
+            if unknown := sorted(set(given) - set(known)):
+                raise ValueError(f"{name}: '{unknown[0]}' is none of {', '.join(known)}")
+        if missing := [surface for surface in SURFACES if not self.palette.get(surface)]:
+            raise ValueError(f"palette: there is no colour for {missing[0]}")
+        for name, shares in (("liveries", self.liveries), ("fleets", self.fleets)):
+            if not sum(shares.values()) > 0:
+                raise ValueError(f"{name}: at least one share must be above 0")
+        return self
 
 
-def _render_output(picture: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A renderer's film: bright, cold, almost without colour, and the grain of too few samples."""
-    grey = picture.mean(axis=2, keepdims=True)
-    picture = grey + (picture - grey) * rng.uniform(0.55, 0.8)
-    picture = picture * rng.uniform(0.94, 1.04) * np.array([0.965, 0.985, 1.03], np.float32) + rng.uniform(4, 12)
-    picture = picture + rng.uniform(0.5, 3.0) * rng.standard_normal((*picture.shape[:2], 1), np.float32)
-    return np.asarray(np.clip(picture, 0, 255), np.uint8)
+def look_names() -> list[str]:
+    """Return the names of the looks that come with aerodet."""
+    folder = files("aerodet.synth").joinpath("looks")
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
 
 
-def _sensor_output(picture: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A sensor's product: haze, optics, noise, the ground segment's stretch and sharpening, and a JPEG."""
-    picture = picture * _clouds(picture.shape[:2], rng)
-    haze = rng.uniform(0.0, 0.14)
-    picture = picture * (1 - haze) + haze * np.array([150, 158, 172], np.float32)
-    blur = rng.uniform(0.4, 0.8)
-    picture = cv2.GaussianBlur(picture, (0, 0), sigmaX=blur, sigmaY=blur * rng.uniform(0.85, 1.15)).astype(np.float32)
+def load_look(source: str | Path, overrides: Sequence[str] = ()) -> Look:
+    """Read a look.
 
-    shot, read = rng.uniform(0.01, 0.09), rng.uniform(0.5, 1.5)
-    # Pan-sharpened products carry the noise of the panchromatic band in all colours, and little of their own.
-    shared, own = (rng.standard_normal((*picture.shape[:2], bands), np.float32) for bands in (1, 3))
-    grain = shared + 0.3 * own
-    picture = picture + grain * np.sqrt(shot * np.maximum(picture, 0) + read**2)
+    Args:
+        source: one of :func:`look_names`, the path of a YAML file, or the YAML itself (a pod has no file of yours).
+        overrides: ``key=value`` pairs; keys are dotted (``light.shadows=false``), values YAML.
 
-    amount = rng.uniform(0.0, 0.7)
-    soft = cv2.GaussianBlur(picture, (0, 0), sigmaX=1.4)
-    picture = picture + amount * (picture - soft)
-
-    # The stretch: contrast about a mid grey, gamma, gain and a warm cast.
-    level = picture.mean()
-    picture = level + (picture - level) * rng.uniform(0.9, 1.2)
-    gamma = rng.uniform(1.1, 1.6)
-    picture = 255 * np.power(np.clip(picture, 0, 400) / 255, gamma, dtype=np.float32)
-    warmth = rng.normal(0.03, 0.035)
-    cast = np.array([1 + warmth, 1 + rng.normal(0, 0.02), 1 - 1.5 * warmth], np.float32)
-    picture = np.clip(picture * rng.uniform(0.92, 1.22) * cast, 0, 255)
-    quality = int(rng.integers(45, 92))
-    _, encoded = cv2.imencode(".jpg", picture.astype(np.uint8)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
-    return np.ascontiguousarray(decoded[..., ::-1])
+    Raises:
+        SpecError: there is no such look, it is no YAML, or a value is out of its limits.
+    """
+    text, origin = _text(str(source))
+    try:
+        content = yaml.safe_load(text)
+        for override in overrides:
+            _apply(content, override)
+        return Look.model_validate(content)
+    except yaml.YAMLError as error:
+        raise SpecError(f"{origin} is not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        what = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        raise SpecError(f"{origin}: {f'{where}: ' if where else ''}{what}") from error
 
 
-def _clouds(shape: tuple[int, ...], rng: np.random.Generator) -> Floats | float:
-    """The light [H,W,1] that passing clouds leave; most scenes have none."""
-    if rng.random() > 0.1:
-        return 1.0
-    cover = cv2.resize(rng.random((3, 3), np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)
-    return np.asarray(1 - 0.4 * np.clip(3 * (cover - 0.5), 0, 1), np.float32)[..., None]
+def look_text(source: str) -> str:
+    """Return what stands for a look on another machine: its name, or the text of its file.
+
+    Raises:
+        SpecError: there is no such look.
+    """
+    return source if source in look_names() else _text(source)[0]
 
 
-LOOKS: Mapping[str, Look] = {
-    "synthetic": Look(
-        palette={
-            "concrete": [(186, 189, 194), (196, 198, 200), (176, 180, 186)],
-            "asphalt": [(124, 128, 134), (138, 142, 146)],
-            "runway": [(108, 112, 118), (124, 128, 132)],
-            "grass": [(134, 154, 122), (148, 158, 132)],
-            "roof": [(206, 210, 216), (176, 182, 190), (150, 158, 170), (222, 224, 228)],
-            "marking": [(222, 196, 96), (226, 210, 130)],
-        },
-        spread=4.0,
-        schemes={"white": 0.60, "tail": 0.24, "full": 0.07, "metal": 0.09},
-        sun=(45, 70),
-        lean=(0, 6),
-        clutter=0.35,
-        texture=0.6,
-        wear=0.01,
-        expose=_render_output,
-    ),
-    "sensor": Look(
-        palette={
-            "concrete": [
-                (150, 144, 132),
-                (168, 152, 126),
-                (138, 136, 132),
-                (178, 170, 154),
-                (122, 118, 110),
-                (196, 188, 172),
-            ],
-            "asphalt": [(82, 82, 82), (66, 66, 70), (104, 100, 94), (92, 86, 78)],
-            "runway": [(70, 70, 72), (92, 90, 88), (108, 102, 94)],
-            "grass": [(74, 92, 52), (104, 104, 66), (128, 112, 76), (142, 124, 88), (58, 76, 48)],
-            "roof": [(188, 186, 180), (236, 236, 232), (120, 122, 126), (132, 84, 66), (86, 100, 118), (96, 122, 104)],
-            "marking": [(204, 168, 70), (214, 196, 140), (190, 150, 60)],
-        },
-        spread=9.0,
-        schemes={"white": 0.36, "tail": 0.32, "full": 0.10, "dark": 0.07, "metal": 0.08, "military": 0.07},
-        sun=(30, 62),
-        lean=(0, 14),
-        clutter=0.7,
-        texture=0.85,
-        wear=0.04,
-        expose=_sensor_output,
-    ),
-}
+def _text(source: str) -> tuple[str, str]:
+    if "\n" in source:
+        return source, "the look"
+    if source in look_names():
+        return files("aerodet.synth").joinpath("looks", f"{source}.yaml").read_text(encoding="utf-8"), f"look {source}"
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return path.read_text(encoding="utf-8"), source
+    raise SpecError(f"there is no look '{source}'; choose one of {', '.join(look_names())}, or give a YAML file")
+
+
+def _apply(content: Any, override: str) -> None:
+    key, separator, value = override.partition("=")
+    *parents, last = key.split(".")
+    place = content
+    for parent in parents:
+        place = place.setdefault(parent, {}) if isinstance(place, dict) else None
+    if not separator or not last or not isinstance(place, dict):
+        raise SpecError(f"a setting is key=value with a key of the look, such as light.shadows=false, not '{override}'")
+    place[last] = yaml.safe_load(value)

@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 import multiprocessing
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from aerodet.errors import SpecError
-from aerodet.synth.aircraft import TYPES, AircraftType
 from aerodet.synth.airports import Airport, airport
-from aerodet.synth.furniture import buildings, decoys, dress_stand, landside, vehicles
+from aerodet.synth.expose import expose, through_air
+from aerodet.synth.furniture import buildings, decoys, dress_stand, equipment, landside, vehicles
 from aerodet.synth.ground import Ground, mark_band
-from aerodet.synth.layout import Occupancy, Site, aim, park, spots
-from aerodet.synth.look import LOOKS
-from aerodet.synth.solids import Camera, Floats, Layer, Solid, merge, paint_solids, shadow_mask
+from aerodet.synth.layout import Occupancy, Parked, Site, aim, park, spots
+from aerodet.synth.look import Look, load_look
+from aerodet.synth.solids import Camera, Floats, Layer, Solid, merge, paint_solids, shadow_mask, silhouette_area
+from aerodet.synth.types import TYPES, AircraftType
 
 __all__ = ["CLASSES", "Scene", "SceneSettings", "render_scene", "render_scenes"]
 
@@ -38,7 +40,7 @@ class SceneSettings:
     Attributes:
         size: side of the square picture in pixels, a multiple of 16.
         gsd: ground sample distance in metres per pixel. Aircraft keep their true size: an A320 is 38 px long at 1.0.
-        look: "synthetic", as a renderer leaves it, or "sensor", as a satellite delivers it.
+        look: what is drawn at random, see :func:`aerodet.synth.load_look`.
         aircraft: mean number of aircraft in a scene that has any; crowding may leave fewer.
         empty: share of scenes without aircraft, 0..1.
         scenes_per_airport: scenes that share an airport, and so a group.
@@ -49,7 +51,7 @@ class SceneSettings:
 
     size: int = 256
     gsd: float = 1.0
-    look: str = "sensor"
+    look: Look = field(default_factory=lambda: load_look("sensor"))
     aircraft: float = 5.0
     empty: float = 0.1
     scenes_per_airport: int = 8
@@ -61,20 +63,22 @@ class SceneSettings:
 
         require(64 <= self.size <= 2048 and self.size % 16 == 0, "size", "give a multiple of 16 from 64 to 2048 pixels")
         require(0.2 <= self.gsd <= 2.0, "gsd", "give 0.2 to 2.0 metres per pixel")
-        require(self.look in LOOKS, "look", f"choose one of {', '.join(LOOKS)}")
         require(1 <= self.aircraft <= 40, "aircraft", "give a mean from 1 to 40 aircraft a scene")
         require(0 <= self.empty <= 1, "empty", "give a share from 0 to 1")
         require(self.scenes_per_airport >= 1, "scenes_per_airport", "give 1 or more")
-        reach = self.size * self.gsd
+        low, high = (self.gsd * zoom for zoom in self.look.view.zoom)
+        require(low >= 0.1 and high <= 4, "gsd", "its zooms (view.zoom of the look) must stay within 0.1 to 4 m/px")
+        reach = self.size * low
         if reach < 100:
             raise SpecError(
                 f"scenes of size={self.size} px and gsd={self.gsd} m/px span {reach:.0f} m, too little for aircraft; "
                 "raise one so that they span 100 m or more"
             )
 
-    def types(self) -> list[AircraftType]:
-        """Return the aircraft types that are large enough to be seen at this ground sample distance."""
-        return [t for t in TYPES.values() if max(t.length, t.span) / self.gsd >= _SMALLEST]
+
+def _visible_types(gsd: float) -> list[AircraftType]:
+    """Return the aircraft types that are large enough to be seen at a ground sample distance."""
+    return [t for t in TYPES.values() if max(t.length, t.span) / gsd >= _SMALLEST]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,9 @@ class Scene:
         labels: int64 [N], indices into :data:`CLASSES`.
         group: the airport; split data sets by it.
         masks: bool [N,H,W], the pixels that the aircraft covers by half or more.
-        types: designation of each aircraft.
+        details: of each aircraft: RarePlanes' attributes of its type, its ``visible_fraction`` (0..1, the share of its
+            silhouette that the picture shows) and its ``heading`` (degrees clockwise from the picture's top).
+        gsd: ground sample distance in metres per pixel.
     """
 
     image: NDArray[np.uint8]
@@ -95,7 +101,8 @@ class Scene:
     labels: NDArray[np.int64]
     group: str
     masks: NDArray[np.bool_]
-    types: tuple[str, ...]
+    details: tuple[dict[str, Any], ...]
+    gsd: float
 
 
 def render_scene(settings: SceneSettings, seed: int, index: int) -> Scene:
@@ -117,32 +124,48 @@ def render_scene(settings: SceneSettings, seed: int, index: int) -> Scene:
     """
     if seed < 0 or index < 0:
         raise SpecError(f"scene seed={seed} index={index}: both must be 0 or more")
-    look = LOOKS[settings.look]
+    look = settings.look
     rng = np.random.default_rng([seed, index, 2])
-    home = airport(settings.look, seed, index // settings.scenes_per_airport)
+    home = airport(look, seed, index // settings.scenes_per_airport)
     empty = bool(rng.random() < settings.empty)
     count = 0 if empty else max(1, round(rng.normal(settings.aircraft, 0.35 * settings.aircraft)))
-    site = _site(settings, home, _camera(settings, home, aim(home, rng, empty=empty), rng), rng)
-    things = _furnish(site, count, settings.types())
+    camera = _camera(settings, home, aim(home, rng, empty=empty), rng)
+    site = _site(look, home, camera, rng)
+    things = _furnish(site, count, _visible_types(camera.gsd))
 
-    ambient = rng.uniform(0.34, 0.5)
+    ambient = rng.uniform(*look.light.ambient)
     solids = [merge(things), *(p.solid for p in site.parked)]
     owners = [_THING, *range(_FIRST, _FIRST + len(site.parked))]
-    layer = paint_solids(solids, owners, site.camera, ambient)
-    picture = _lay(site.ground.finish(), shadow_mask(solids, site.camera), ambient, layer)
+    layer = paint_solids(solids, owners, camera, ambient)
+    ground = site.ground.finish()
+    shadow = shadow_mask(solids, camera) if look.light.shadows else np.zeros(ground.shape[:2], np.float32)
+    picture = through_air(_lay(ground, shadow, ambient, layer), look.atmosphere, rng)
     masks = np.array([layer.mask(owner) for owner in owners[1:]], bool).reshape(-1, settings.size, settings.size)
+    shown = [bool(mask.any()) for mask in masks]  # a jet bridge may hide the little that the frame leaves
+    parked = [p for p, seen in zip(site.parked, shown, strict=True) if seen]
+    areas = [layer.area(owner) for owner, seen in zip(owners[1:], shown, strict=True) if seen]
+    masks = masks[shown]
     return Scene(
-        image=look.expose(picture, rng),
+        image=expose(picture, look.sensor, rng),
         boxes=np.array([_bounds(mask) for mask in masks], np.float32).reshape(-1, 4),
         labels=np.zeros(len(masks), np.int64),
         group=home.name,
         masks=masks,
-        types=tuple(p.kind.name for p in site.parked),
+        details=tuple(_details(p, area, camera) for p, area in zip(parked, areas, strict=True)),
+        gsd=camera.gsd,
     )
 
 
-def render_scenes(settings: SceneSettings, count: int, seed: int, workers: int | None = None) -> Iterator[Scene]:
-    """Yield scenes 0..count-1 in order, the same ones whatever the number of processes.
+def _details(parked: Parked, area: float, camera: Camera) -> dict[str, Any]:
+    visible = min(1.0, area / silhouette_area(parked.solid, camera))
+    heading = math.degrees(math.pi / 2 - parked.spot.heading - camera.bearing) % 360
+    return {**parked.kind.attributes(), "visible_fraction": round(visible, 3), "heading": round(heading, 1)}
+
+
+def render_scenes(
+    settings: SceneSettings, count: int, seed: int, workers: int | None = None, *, first: int = 0
+) -> Generator[Scene]:
+    """Yield ``count`` scenes in order, the same ones whatever the number of processes.
 
     Args:
         settings: what to render.
@@ -150,24 +173,26 @@ def render_scenes(settings: SceneSettings, count: int, seed: int, workers: int |
         seed: names the world.
         workers: processes to start; None or 1 renders in this one. With more, the calling script needs the usual
             ``if __name__ == "__main__":`` guard, because workers are spawned.
+        first: number of the first scene.
 
     Yields:
         One scene after the other; at most a few dozen wait in memory.
     """
     if workers is None or workers <= 1:
-        for index in range(count):
+        for index in range(first, first + count):
             yield render_scene(settings, seed, index)
         return
     # Spawned, not forked: the caller may hold threads (torch, OpenCV), which a fork copies in an unknown state.
     context = multiprocessing.get_context("spawn")
-    chunks = iter(range(0, count, _CHUNK))
+    stop = first + count
+    chunks = iter(range(first, stop, _CHUNK))
     waiting: deque[Future[list[Scene]]] = deque()
     with ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
 
         def submit() -> None:
             start = next(chunks, None)
             if start is not None:
-                waiting.append(pool.submit(_render_chunk, settings, seed, start, min(start + _CHUNK, count)))
+                waiting.append(pool.submit(_render_chunk, settings, seed, start, min(start + _CHUNK, stop)))
 
         for _ in range(2 * workers):
             submit()
@@ -182,13 +207,15 @@ def _render_chunk(settings: SceneSettings, seed: int, start: int, stop: int) -> 
 
 
 def _camera(settings: SceneSettings, home: Airport, v: float, rng: np.random.Generator) -> Camera:
-    look = LOOKS[settings.look]
-    elevation, azimuth = math.radians(rng.uniform(*look.sun)), rng.uniform(0, 2 * math.pi)
-    tilt, towards = math.tan(math.radians(rng.uniform(*look.lean))), rng.uniform(0, 2 * math.pi)
+    look = settings.look
+    elevation, azimuth = math.radians(rng.uniform(*look.light.elevation)), rng.uniform(0, 2 * math.pi)
+    tilt, towards = math.tan(math.radians(rng.uniform(*look.view.off_nadir))), rng.uniform(0, 2 * math.pi)
+    low, high = look.view.zoom
+    zoom = low * (high / low) ** rng.random()  # as often half as twice
     level = math.cos(elevation)
     return Camera(
         size=settings.size,
-        gsd=settings.gsd,
+        gsd=settings.gsd * zoom,
         centre=(float(rng.uniform(-800, 800)), v),
         bearing=home.bearing + float(rng.choice([0, math.pi]) + rng.normal(0, 0.35)),
         lean=(tilt * math.cos(towards), tilt * math.sin(towards)),
@@ -196,16 +223,20 @@ def _camera(settings: SceneSettings, home: Airport, v: float, rng: np.random.Gen
     )
 
 
-def _site(settings: SceneSettings, home: Airport, camera: Camera, rng: np.random.Generator) -> Site:
-    look, (u, v) = LOOKS[settings.look], camera.centre
-    half = 0.75 * settings.size * settings.gsd  # half the diagonal and a little more
+def _site(look: Look, home: Airport, camera: Camera, rng: np.random.Generator) -> Site:
+    u, v = camera.centre
+    half = 0.75 * camera.size * camera.gsd  # half the diagonal and a little more
+    snow = rng.uniform(0.2, 1) if rng.random() < look.ground.snow else 0.0
+    wet = rng.uniform(0.2, 1) if rng.random() < look.ground.wet else 0.0
+    roofs = home.roofs * (1 - 0.9 * snow) + 240 * 0.9 * snow
+    home = replace(home, roofs=np.asarray(roofs, np.float32))
     return Site(
         airport=home,
         look=look,
         camera=camera,
         bands=[band for band in home.bands if band.high > v - half and band.low < v + half],
         reach=(u - half, u + half),
-        ground=Ground(home, camera, look.texture, rng),
+        ground=Ground(home, camera, look.ground.texture, rng, snow=snow, wet=wet),
         occupancy=Occupancy(camera),
         rng=rng,
     )
@@ -227,6 +258,7 @@ def _furnish(site: Site, count: int, types: list[AircraftType]) -> list[Solid]:
     bridges = [dress_stand(spot, taken.get(spot), side, site) for spot in places]
     things += [bridge for bridge in bridges if bridge is not None]
     things += decoys(site)
+    things += equipment(site)
     things += vehicles(site)
     landside(site)
     return things

@@ -27,6 +27,7 @@ __all__ = [
     "merge",
     "paint_solids",
     "shadow_mask",
+    "silhouette_area",
 ]
 
 Floats = NDArray[np.float32]
@@ -115,6 +116,10 @@ class Layer:
     colour: Floats
     coverage: Floats
     owners: Bytes
+
+    def area(self, owner: int) -> float:
+        """Return the visible area of an owner in pixels."""
+        return float(np.count_nonzero(self.owners == owner)) / SUPERSAMPLE**2
 
     def mask(self, owner: int) -> NDArray[np.bool_]:
         """Return the visible mask [H,W] of an owner: pixels that it covers by half or more."""
@@ -226,6 +231,17 @@ def shadow_mask(solids: Sequence[Solid], camera: Camera) -> Floats:
     for corner in fixed(pixels[inside]):
         cv2.fillConvexPoly(mask, corner, 255, cv2.LINE_AA, SHIFT)
     return np.asarray(mask / np.float32(255))
+
+
+def silhouette_area(solid: Solid, camera: Camera) -> float:
+    """Return how many pixels a solid would cover if the picture went on and nothing hid it."""
+    pixels = camera.pixels(solid.faces) * SUPERSAMPLE
+    low = np.floor(pixels.min(axis=(0, 1))) - 1
+    width, height = (np.ceil(pixels.max(axis=(0, 1))) - low + 2).astype(int)
+    mask = np.zeros((height, width), np.uint8)
+    for corner in fixed(pixels - low):
+        cv2.fillConvexPoly(mask, corner, 1, cv2.LINE_8, SHIFT)
+    return cv2.countNonZero(mask) / SUPERSAMPLE**2
 
 
 def _normals(faces: Floats) -> Floats:

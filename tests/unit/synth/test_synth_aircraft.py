@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aerodet.synth.aircraft import PARTS, TYPES, aircraft_solid, paint_livery
-from aerodet.synth.look import LOOKS
-from aerodet.synth.solids import Camera, box, paint_solids, shadow_mask
+from aerodet.synth.aircraft import PARTS, aircraft_solid, paint_livery
+from aerodet.synth.look import SCHEMES
+from aerodet.synth.solids import Camera, box, paint_solids, shadow_mask, silhouette_area
+from aerodet.synth.types import TYPES
 
 WHITE = np.full((len(PARTS), 3), 240, np.float32)
 
@@ -21,7 +22,7 @@ def test_a_type_has_its_published_length_and_span(name):
     kind = TYPES[name]
     extents = np.ptp(aircraft_solid(kind, WHITE).faces.reshape(-1, 3), axis=0)
     assert extents[:2] == pytest.approx([kind.length, kind.span], rel=1e-3)
-    assert 3 < extents[2] < 30
+    assert 1.5 < extents[2] < 30
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -41,7 +42,7 @@ def test_a_type_is_the_same_left_and_right(name):
     assert (mask != mask[::-1]).mean() < 0.004
 
 
-@pytest.mark.parametrize("scheme", sorted({scheme for look in LOOKS.values() for scheme in look.schemes}))
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_livery_colours_every_part(scheme):
     livery = paint_livery(np.random.default_rng(0), scheme)
     assert livery.shape == (len(PARTS), 3)
@@ -72,3 +73,52 @@ def test_a_leaning_camera_shifts_a_roof_by_its_height():
     camera = Camera(256, 1.0, (0.0, 0.0), 0.0, lean=(0.25, 0.0), sun=(0.0, 0.0, 1.0))
     roof = np.array([[0.0, 0.0, 20.0]])
     assert camera.pixels(roof)[0].tolist() == pytest.approx([128 + 5, 128])
+
+
+def test_attributes_are_those_of_rareplanes():
+    assert TYPES["A320"].attributes() == {
+        "type": "A320",
+        "role": "Medium Civil Transport/Utility",
+        "num_engines": 2,
+        "propulsion": "jet",
+        "canards": "no",
+        "num_tail_fins": 1,
+        "wing_position": "mid/low mounted",
+        "wing_type": "swept",
+        "faa_wingspan_class": 3,
+        "length": 37.6,
+        "wingspan": 35.8,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("C172", "propulsion", "propeller"),
+        ("C172", "num_engines", 1),
+        ("C172", "faa_wingspan_class", 1),
+        ("Falcon 7X", "num_engines", 3),
+        ("747-400", "num_engines", 4),
+        ("A380-800", "faa_wingspan_class", 6),
+        ("B-52H", "num_engines", 8),
+        ("B-52H", "role", "Military Bomber"),
+        ("T-6A", "role", "Military Trainer"),
+        ("F-15C", "num_tail_fins", 2),
+        ("Typhoon", "canards", "yes"),
+        ("Mirage 2000", "wing_type", "delta"),
+        ("C-130H", "wing_type", "straight"),
+        ("C-130H", "wing_position", "high mounted"),
+    ],
+)
+def test_a_type_is_described_as_it_is_built(name, key, value):
+    assert TYPES[name].attributes()[key] == value
+
+
+def test_a_silhouette_has_the_area_of_the_whole_aircraft_wherever_the_frame_is():
+    kind, camera = TYPES["A320"], overhead()
+    solid = aircraft_solid(kind, WHITE)
+    whole = paint_solids([solid], [2], camera, 0.4).area(2)
+    assert silhouette_area(solid, camera) == pytest.approx(whole, rel=0.01)
+    half = solid.placed(-64.0, 0.0)  # its middle on the frame's left edge
+    assert paint_solids([half], [2], camera, 0.4).area(2) < 0.7 * silhouette_area(half, camera)
+    assert silhouette_area(half, camera) == pytest.approx(whole, rel=0.01)
