@@ -71,7 +71,7 @@ class Package:
 
     @property
     def stages(self) -> int:
-        """How many tasks the pipeline has, those in loops counted once."""
+        """How many tasks the pipeline has; a loop over values that only a run knows counts once."""
         return _count(self._spec.root.dag, self._spec.components)
 
     def check(self, parameters: Mapping[str, Any]) -> None:
@@ -273,8 +273,17 @@ def _stage_name(task_name: str, spec: Any) -> str:
 
 
 def _count(dag: Any, components_: Mapping[str, Any]) -> int:
-    parts = (components_[task.component_ref.name] for task in dag.tasks.values())
-    return sum(_count(part.dag, components_) if part.WhichOneof("implementation") == "dag" else 1 for part in parts)
+    return sum(_turns(task) * _tasks(components_[task.component_ref.name], components_) for task in dag.tasks.values())
+
+
+def _tasks(part: Any, components_: Mapping[str, Any]) -> int:
+    return _count(part.dag, components_) if part.WhichOneof("implementation") == "dag" else 1
+
+
+def _turns(task: Any) -> int:
+    """Return how often a task runs, as far as the package says."""
+    raw = task.parameter_iterator.items.raw
+    return len(json.loads(raw)) if raw else 1
 
 
 def _replaced(stack: ExitStack, module: Any, name: str, value: Any) -> None:

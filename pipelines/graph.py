@@ -136,8 +136,9 @@ def _train(run: _Run, sets: dict[str, PipelineArtifactChannel]) -> dict[str, Pip
     options = p.prune.model_dump()
     options = {**options, "threshold": options["threshold"] or 0.0, "keep": options["keep"] or 0.0}
     models["pruned"] = components.prune(model=models["finetune"], **options).outputs["pruned"]
-    models["retrained"] = _arm(run, "retrain", p.retrain, sets["subset"], mix=mix, init=models["pruned"])
-    models["qat"] = _arm(run, "qat", p.qat, sets["subset"], mix=mix, init=models["retrained"], qat=True)
+    shared = {"mix": mix, "teacher": models["finetune"]}
+    models["retrained"] = _arm(run, "retrain", p.retrain, sets["subset"], init=models["pruned"], **shared)
+    models["qat"] = _arm(run, "qat", p.qat, sets["subset"], init=models["retrained"], qat=True, **shared)
     return models
 
 
@@ -206,11 +207,14 @@ def _arm(
     *,
     mix: PipelineArtifactChannel | None = None,
     init: PipelineArtifactChannel | None = None,
+    teacher: PipelineArtifactChannel | None = None,
     qat: bool = False,
 ) -> PipelineArtifactChannel:
     options = {"init": init} if init is not None else {}
     if mix is not None and arm.synthetic_share > 0:
         options |= {"synthetic": mix, "synthetic_share": arm.synthetic_share}
+    if teacher is not None and arm.distillation > 0:
+        options |= {"teacher": teacher, "distillation": arm.distillation}
     task = components.train(
         dataset=dataset,
         spec=arm_spec(run.profile, arm, load_graph=init is not None, qat=qat),

@@ -21,6 +21,8 @@ def train(
     state: str = "",
     synthetic: Optional[dsl.Input[dsl.Dataset]] = None,
     init: Optional[dsl.Input[dsl.Model]] = None,
+    teacher: Optional[dsl.Input[dsl.Model]] = None,
+    distillation: float = 1.0,
 ):
     """Train a DetectNet_v2, from scratch or from a checkpoint, float or quantisation-aware.
 
@@ -39,6 +41,8 @@ def train(
         state: Folder for TensorBoard events and the newest checkpoint; empty: none.
         synthetic: Image set to mix in.
         init: Checkpoint to start from; the spec's ``load_graph`` says how much of it is taken.
+        teacher: Checkpoint of a larger network, whose answers are learned beside the labels.
+        distillation: Weight of the teacher's answers, relative to the labels.
     """
     from aerodet import stages
 

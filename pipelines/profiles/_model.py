@@ -125,6 +125,9 @@ class Arm(_Section):
     synthetic_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="share of an epoch drawn from the synthetic images, beside the arm's own"
     )
+    distillation: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight of the finetuned network's answers beside the labels, for the arms that come after it"
+    )
 
 
 class Prune(_Section):

@@ -82,7 +82,9 @@ def test_types_and_defaults_are_those_of_the_stage(name):
             if theirs.default is not inspect.Parameter.empty:
                 assert own[argument].default == theirs.default
         else:
-            assert theirs.annotation == ("Path | None" if own[argument].default is None else "Path")
+            several = "typing.List" in str(own[argument].annotation)
+            wanted_kind = "list[Path]" if several else "Path | None" if own[argument].default is None else "Path"
+            assert theirs.annotation == wanted_kind
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -101,9 +101,28 @@ def test_names_of_tasks_are_unique(tmp_path):
 
 
 def test_every_component_is_used(tmp_path):
-    _, tasks = graph_of(with_sources(load_profile("minimal"), real="r"), tmp_path)
-    used = {key.rpartition("-")[0] if key[-1].isdigit() else key for key, _ in tasks.values()}
+    profile = with_sources(load_profile("minimal", ["embedded.parts=2"]), real="r")
+    spec = yaml.load(compile_pipeline(profile, tmp_path / "p.yaml").read_text(), Loader=yaml.CSafeLoader)
+    dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
+    keys = [key for dag in dags for key, task in dag["tasks"].items() if "iterator" not in str(task.keys()).lower()]
+    used = {key.rpartition("-")[0] if key[-1].isdigit() else key for key in keys}
     assert used == set(components.__all__)
+
+
+def test_the_synthetic_scenes_are_rendered_side_by_side_when_asked(tmp_path):
+    profile = load_profile("minimal", ["embedded.parts=3", "embedded.synthetic=24"])
+    package = compile_pipeline(profile, tmp_path / "p.yaml")
+    assert check_package(package) == []
+    root, tasks = graph_of(profile, tmp_path)
+    loop = next(task for task in root["dag"]["tasks"].values() if "parameterIterator" in task)
+    assert loop["parameterIterator"]["items"]["raw"] == "[0, 8, 16]"
+    assert producers(tasks, "train-synthetic") == {"dataset": "gather-synthetic"}
+
+
+def test_the_arms_after_the_finetune_may_learn_from_it(tmp_path):
+    _, tasks = graph_of(load_profile("minimal", ["retrain.distillation=0.5"]), tmp_path)
+    assert producers(tasks, "train-retrain")["teacher"] == "train-finetune"
+    assert "teacher" not in producers(tasks, "train-qat")
 
 
 def test_three_arms_train_on_their_own_images(minimal):

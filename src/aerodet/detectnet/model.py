@@ -173,7 +173,10 @@ class DetectNet(nn.Module):
             Coverage [N, C, H/16, W/16] in 0..1 and box distances [N, 4C, H/16, W/16] (left, top, right, bottom of class
             c in channels 4c to 4c+3), both float32.
         """
-        x = self.features(images)
+        return self.heads(self.features(images))
+
+    def heads(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map the last feature map [N, D, h, w] to coverage and box distances, see :meth:`forward`."""
         return torch.sigmoid(self.output_cov(x).float()), self.output_bbox(x).float()
 
     def convolutions(self) -> Iterator[tuple[str, nn.Conv2d]]:

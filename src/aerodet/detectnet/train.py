@@ -25,13 +25,15 @@ from torch import Tensor, nn
 
 from aerodet.data import Images
 from aerodet.detectnet.augment import Augmenter, clip_boxes
-from aerodet.detectnet.checkpoint import load_checkpoint, load_model, save_checkpoint
+from aerodet.detectnet.checkpoint import load_checkpoint, save_checkpoint
 from aerodet.detectnet.dataset import Mix, TrainingSet
 from aerodet.detectnet.device import computes_bfloat16, pick_device
+from aerodet.detectnet.distill import Distillation
 from aerodet.detectnet.inference import TorchPredictor, detect
+from aerodet.detectnet.initial import initial_model
 from aerodet.detectnet.losses import CostWeights
 from aerodet.detectnet.model import DetectNet, channels_last
-from aerodet.detectnet.quantize import is_quantized, prepare_qat
+from aerodet.detectnet.quantize import is_quantized
 from aerodet.detectnet.settings import Settings, TrainingSettings, settings_of
 from aerodet.detectnet.spec import Experiment, format_spec
 from aerodet.detectnet.targets import TargetMaker
@@ -40,7 +42,7 @@ from aerodet.files import atomic_path, disk_errors, write_json
 from aerodet.metrics import coco_ap
 from aerodet.progress import progress
 
-__all__ = ["TrainResult", "initial_model", "learning_rate", "train"]
+__all__ = ["TrainResult", "learning_rate", "train"]
 
 Items = Sequence[tuple[Images, Sequence[int]]]
 _STATE_SECONDS = 15.0  # a stopped run loses at most about this much
@@ -84,42 +86,6 @@ def learning_rate(done: float, settings: Settings) -> float:
     return math.exp(math.log(low) + height * (math.log(high) - math.log(low)))
 
 
-def initial_model(settings: Settings, init: Path | None) -> DetectNet:
-    """Build the model that training starts from, with TAO's rules.
-
-    Without ``load_graph`` a checkpoint gives its backbone only, layer by layer where the shapes fit, and the heads
-    start anew. With it the whole model is taken, pruned or not; its classes must be those of the spec.
-
-    Args:
-        settings: the experiment.
-        init: the checkpoint; by default the spec's ``pretrained_model_file``, if it names one.
-
-    Raises:
-        SpecError: ``load_graph`` without a checkpoint, classes that differ, or a checkpoint of which no layer fits.
-        DataError: the checkpoint is missing or unreadable.
-    """
-    if init is None and settings.training.pretrained:
-        init = Path(settings.training.pretrained)
-    if init is None:
-        if settings.training.load_graph:
-            raise SpecError("load_graph is true, but there is no pretrained model to load")
-        model = DetectNet(settings.architecture)
-    elif settings.training.load_graph:
-        model, content = load_model(init)
-        if tuple(content["classes"]) != tuple(settings.classes):
-            raise SpecError(
-                f"the loaded graph detects {', '.join(content['classes'])}, the spec {', '.join(settings.classes)}; "
-                "set load_graph to false to start new heads"
-            )
-    else:
-        model = DetectNet(settings.architecture)
-        if not _copy_backbone(load_model(init)[0], model):
-            raise SpecError(f"no layer of {init} fits the spec's network; give both the same width or leave it out")
-    if settings.training.enable_qat and not is_quantized(model):
-        prepare_qat(model)
-    return model
-
-
 def train(
     spec: Experiment,
     items: Items,
@@ -129,6 +95,8 @@ def train(
     init: Path | None = None,
     mix: Mix | None = None,
     validation: Items = (),
+    teacher: Path | None = None,
+    distillation: float = 1.0,
     seed: int = 0,
     device: torch.device | None = None,
     description: str = "training",
@@ -141,9 +109,11 @@ def train(
         out: folder that receives ``model.pt`` (the best epoch by AP50, the last without validation), ``spec.txt`` and
             ``history.json``.
         state: folder for TensorBoard events and for the newest checkpoint, from which a stopped training goes on.
-        init: checkpoint to start from, see :func:`initial_model`.
+        init: checkpoint to start from, see :func:`aerodet.detectnet.initial.initial_model`.
         mix: pictures of another set, of which each epoch draws some.
         validation: pairs to validate on.
+        teacher: checkpoint of a network to distil from, see :mod:`aerodet.detectnet.distill`.
+        distillation: weight of what the teacher says, relative to the labels.
         seed: of the weights, the order and the augmentation.
         device: default: the GPU when there is one.
         description: shown beside the progress bar.
@@ -156,7 +126,7 @@ def train(
     """
     if not any(len(indices) for _, indices in items):
         raise DataError("there are no pictures to train on")
-    loop = _Loop(spec, items, mix, validation, init, seed, device or pick_device(), state)
+    loop = _Loop(spec, items, mix, validation, init, seed, device or pick_device(), state, teacher, distillation)
     steps = loop.total_steps
     with progress(description, steps, done=loop.step) as bar, _tensorboard(state) as board:
         while loop.result.epochs < loop.settings.training.epochs:
@@ -182,6 +152,8 @@ class _Loop:
         seed: int,
         device: torch.device,
         state: Path | None,
+        teacher: Path | None = None,
+        distillation: float = 1.0,
     ) -> None:
         torch.manual_seed(seed)
         self.settings = settings = settings_of(spec)
@@ -205,14 +177,16 @@ class _Loop:
         self.costs = CostWeights(settings.costs, auto=t.autoweighting, limits=t.weight_limits).to(device)
         self.model = channels_last(initial_model(settings, init).to(device))
         _freeze(self.model, settings)
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        self.teacher = Distillation.of(teacher, self.model, distillation).to(device) if teacher else None
+        learners = (self.model, self.teacher) if self.teacher else (self.model,)
+        trainable = [p for learner in learners for p in learner.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(trainable, betas=t.adam_betas, eps=t.adam_epsilon, fused=True)
         # TAO regularises the kernels and biases of all convolutions, heads included, and no batch norm.
         self.regularized: list[Tensor] = [
             p for m in self.model.modules() if isinstance(m, nn.Conv2d) for p in m.parameters() if p.requires_grad
         ]
         self.best: dict[str, Tensor] = {}
-        self._origin = {"seed": seed, "images": len(self.data)}
+        self._origin = {"seed": seed, "images": len(self.data), "taught": distillation if teacher else 0.0}
         self._state = state / "last.pt" if state else None
         self._saved = time.monotonic()
         if self._state is not None and self._state.is_file():
@@ -236,9 +210,13 @@ class _Loop:
                 group["lr"] = rate
             images, boxes = self.augmenter(batch.images, batch.boxes)
             targets = self.targets(*clip_boxes(boxes, batch.labels, self.settings.size))
+            images = images.contiguous(memory_format=torch.channels_last)
             with self._autocast():
-                cov, bbox = self.model(images.contiguous(memory_format=torch.channels_last))
+                features = self.model.features(images)
+                cov, bbox = self.model.heads(features)
+                taught = self.teacher(images, features, cov, bbox) if self.teacher else 0.0
             loss, raw = self.costs(cov, bbox, targets)
+            loss = loss + taught
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             _regularize(self.regularized, t)
@@ -299,6 +277,7 @@ class _Loop:
             optimizer=self.optimizer.state_dict(),
             costs=self.costs.state_dict(),
             generator=self.generator.get_state(),
+            reader=self.teacher.reader.state_dict() if self.teacher else None,
             result=asdict(self.result),
             best=self.best,
             origin=self._origin,
@@ -334,6 +313,8 @@ class _Loop:
         self.generator.set_state(content["generator"].cpu())
         self.result = TrainResult(**content["result"])
         self.best = content["best"]
+        if self.teacher:
+            self.teacher.reader.load_state_dict(content["reader"])
 
 
 @contextmanager
@@ -356,17 +337,6 @@ def _check_classes(sources: Sequence[Images], wanted: tuple[str, ...]) -> None:
                 f"the images are labelled {', '.join(source.classes)}, the spec's classes are {', '.join(wanted)}; "
                 "give both the same names in the same order"
             )
-
-
-def _copy_backbone(source: DetectNet, target: DetectNet) -> int:
-    """Copy tensors by name where the shapes fit, but for the heads; return how many kernels were copied."""
-    wanted, copied = target.state_dict(), 0
-    for name, value in source.state_dict().items():
-        if not name.startswith("output_") and name in wanted and wanted[name].shape == value.shape:
-            wanted[name] = value
-            copied += value.dim() == 4
-    target.load_state_dict(wanted)
-    return copied
 
 
 def _frozen(name: str, settings: Settings) -> bool:

@@ -36,6 +36,8 @@ def train(
     state: str = "",
     synthetic: Path | None = None,
     init: Path | None = None,
+    teacher: Path | None = None,
+    distillation: float = 1.0,
 ) -> Outcome:
     """Train a detector on an image set.
 
@@ -51,6 +53,8 @@ def train(
         state: folder for TensorBoard events and for the checkpoint from which a stopped training goes on; empty: none.
         synthetic: image set to mix in.
         init: checkpoint to start from.
+        teacher: checkpoint of a larger network, whose answers are learned beside the labels.
+        distillation: weight of the teacher's answers, relative to the labels.
 
     Raises:
         SpecError: the spec does not parse or breaks one of TAO's limits.
@@ -74,6 +78,8 @@ def train(
         state=place,
         init=init,
         mix=mix,
+        teacher=teacher,
+        distillation=distillation,
         validation=validation,
         seed=seed,
         description=f"training {name}",

@@ -10,11 +10,12 @@ import torch
 from detectnet_pictures import small_spec
 
 from aerodet.detectnet.checkpoint import load_checkpoint, save_checkpoint
+from aerodet.detectnet.initial import initial_model
 from aerodet.detectnet.model import Architecture, DetectNet
 from aerodet.detectnet.prune import PruneOptions, prune
 from aerodet.detectnet.quantize import is_quantized
 from aerodet.detectnet.settings import settings_of
-from aerodet.detectnet.train import initial_model, learning_rate
+from aerodet.detectnet.train import learning_rate
 from aerodet.errors import DataError, SpecError
 
 
