@@ -135,6 +135,8 @@ def _train(run: _Run, sets: dict[str, PipelineArtifactChannel]) -> dict[str, Pip
     models["finetune"] = _arm(run, "finetune", p.finetune, sets["subset"], mix=mix, init=models["synthetic"])
     options = p.prune.model_dump()
     options = {**options, "threshold": options["threshold"] or 0.0, "keep": options["keep"] or 0.0}
+    if options["importance"] == "taylor":
+        options["dataset"] = sets["subset"]
     models["pruned"] = components.prune(model=models["finetune"], **options).outputs["pruned"]
     shared = {"mix": mix, "teacher": models["finetune"]}
     models["retrained"] = _arm(run, "retrain", p.retrain, sets["subset"], init=models["pruned"], **shared)

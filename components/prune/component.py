@@ -1,5 +1,7 @@
 """Cut weak channels out of a checkpoint."""
 
+from typing import Optional
+
 from kfp import dsl
 
 from aerodet.components._image import IMAGE
@@ -16,6 +18,8 @@ def prune(
     criterion: str = "union",
     granularity: int = 8,
     min_filters: int = 16,
+    importance: str = "l2",
+    dataset: Optional[dsl.Input[dsl.Dataset]] = None,
 ):
     """Cut weak channels out of a checkpoint by TAO's rule; the tensors really get smaller.
 
@@ -29,6 +33,8 @@ def prune(
         criterion: ``union``, ``intersection``, ``arithmetic_mean`` or ``geometric_mean``.
         granularity: The number of channels kept is a multiple of it.
         min_filters: At least so many stay.
+        importance: ``l2`` as TAO measures it, ``bn`` (scale of the batch normalisation) or ``taylor`` (change of loss).
+        dataset: Image set that ``taylor`` measures on.
     """
     from aerodet import stages
 

@@ -139,6 +139,7 @@ class Prune(_Section):
     )
     normalizer: Literal["max", "L2"] = "max"
     criterion: Literal["union", "intersection", "arithmetic_mean", "geometric_mean"] = "union"
+    importance: Literal["l2", "bn", "taylor"] = Field("l2", description="of a channel; l2 is TAO's")
     granularity: Count = 8
     min_filters: Annotated[int, Field(ge=16)] = 16
 

@@ -1,8 +1,10 @@
 """Channel pruning by TAO's rule: groups, their importance, and the cut.
 
 A *group* is the set of convolutions that must keep the same channels because a residual sum joins them; every other
-convolution is a group of its own. The *importance* of a channel is the L2 norm of its filter, normalised per layer and
-merged over the group. :func:`prune` cuts what is not above the threshold and returns a smaller model.
+convolution is a group of its own. The *importance* of a channel is the L2 norm of its filter, or another score (see
+:mod:`aerodet.detectnet.importance`), normalised per layer and merged over the group. :func:`prune` cuts what is not
+above the threshold and returns a smaller model.
+
 Source: ``nvidia_tao_tf1/core/pruning/pruning.py``.
 
 Example:
@@ -12,7 +14,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,7 +25,7 @@ from aerodet.detectnet.model import DetectNet, count_parameters
 from aerodet.detectnet.quantize import is_quantized
 from aerodet.errors import SpecError
 
-__all__ = ["Group", "PruneOptions", "groups", "importance", "kept_channels", "prune", "prune_to"]
+__all__ = ["Group", "PruneOptions", "groups", "importance", "kept_channels", "l2_scores", "prune", "prune_to"]
 
 Group = tuple[str, ...]
 _HALVINGS = 24
@@ -90,11 +92,15 @@ def groups(model: DetectNet) -> list[Group]:
     return [*found, tuple(joined)]
 
 
-def importance(layers: Sequence[nn.Conv2d], options: PruneOptions) -> Tensor:
-    """Return the importance [C] of the channels that ``layers`` share."""
+def l2_scores(model: DetectNet) -> dict[str, Tensor]:
+    """Return the L2 norm of each filter [C], by TAO layer name: TAO's measure."""
+    return {name: layer.weight.detach().float().flatten(1).norm(dim=1) for name, layer in model.convolutions()}
+
+
+def importance(scores: Sequence[Tensor], options: PruneOptions) -> Tensor:
+    """Return the importance [C] of channels that several layers share, each with its own scores [C]."""
     norms = []
-    for layer in layers:
-        norm = layer.weight.detach().float().flatten(1).norm(dim=1)
+    for norm in scores:
         if options.normalizer == "max":
             norms.append(norm / norm.max().clamp_min(_TINY))
         else:
@@ -111,8 +117,13 @@ def kept_channels(values: Tensor, options: PruneOptions) -> Tensor:
     return order[:count].sort().values
 
 
-def prune(model: DetectNet, options: PruneOptions) -> DetectNet:
+def prune(model: DetectNet, options: PruneOptions, scores: Mapping[str, Tensor] | None = None) -> DetectNet:
     """Return a smaller model that computes with the kept channels only; ``model`` is left as it is.
+
+    Args:
+        model: the float model.
+        options: what is cut.
+        scores: of every convolution's channels [C], by TAO layer name; by default :func:`l2_scores`.
 
     Raises:
         SpecError: an excluded layer does not exist, or the model has fake quantisation (prune before QAT).
@@ -123,9 +134,10 @@ def prune(model: DetectNet, options: PruneOptions) -> DetectNet:
     unknown = set(options.excluded) - set(layers)
     if unknown:
         raise SpecError(f"excluded layers that the model does not have: {', '.join(sorted(unknown))}")
+    scores = scores or l2_scores(model)
     kept: dict[str, Tensor] = {}
     for group in groups(model):
-        values = importance([layers[name] for name in group], options)
+        values = importance([scores[name] for name in group], options)
         whole = any(name in options.excluded for name in group)
         indices = torch.arange(len(values)) if whole else kept_channels(values.cpu(), options)
         kept.update(dict.fromkeys(group, indices))
@@ -135,13 +147,16 @@ def prune(model: DetectNet, options: PruneOptions) -> DetectNet:
     return smaller.to(next(model.parameters()).device).train(model.training)
 
 
-def prune_to(model: DetectNet, options: PruneOptions, keep: float) -> tuple[DetectNet, float]:
+def prune_to(
+    model: DetectNet, options: PruneOptions, keep: float, scores: Mapping[str, Tensor] | None = None
+) -> tuple[DetectNet, float]:
     """Prune with the lowest threshold that leaves at most the share ``keep`` of the parameters.
 
     Args:
         model: the float model.
         options: everything but the threshold, which is searched by halving.
         keep: share of the parameters, above 0 and below 1.
+        scores: see :func:`prune`.
 
     Returns:
         The smaller model and the threshold, which :func:`prune` and TAO's ``-pth`` take.
@@ -151,7 +166,8 @@ def prune_to(model: DetectNet, options: PruneOptions, keep: float) -> tuple[Dete
     """
     wanted = keep * count_parameters(model)["total"]
     low, high = 0.0, float(max(len(p) for p in model.parameters())) if options.normalizer == "L2" else 1.0
-    smallest = prune(model, replace(options, threshold=high))
+    scores = scores or l2_scores(model)
+    smallest = prune(model, replace(options, threshold=high), scores)
     least = count_parameters(smallest)["total"]
     if least > wanted:
         share = least / count_parameters(model)["total"]
@@ -162,7 +178,7 @@ def prune_to(model: DetectNet, options: PruneOptions, keep: float) -> tuple[Dete
     best = smallest
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        smaller = prune(model, replace(options, threshold=middle))
+        smaller = prune(model, replace(options, threshold=middle), scores)
         if count_parameters(smaller)["total"] <= wanted:
             high, best = middle, smaller
         else:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+
+import torch
 
 from aerodet.data import ImageSet, split_by_fraction
 from aerodet.detectnet.checkpoint import load_model, save_checkpoint
-from aerodet.detectnet.dataset import Mix
-from aerodet.detectnet.model import count_parameters
-from aerodet.detectnet.prune import PruneOptions, prune_to
+from aerodet.detectnet.dataset import Mix, TrainingSet
+from aerodet.detectnet.device import pick_device
+from aerodet.detectnet.importance import Scores, bn_scores, taylor_scores
+from aerodet.detectnet.model import DetectNet, count_parameters
+from aerodet.detectnet.prune import PruneOptions, l2_scores, prune_to
 from aerodet.detectnet.prune import prune as prune_model
+from aerodet.detectnet.settings import settings_of
 from aerodet.detectnet.spec import parse_spec
 from aerodet.detectnet.train import Items
 from aerodet.detectnet.train import train as train_model
+from aerodet.errors import DataError, SpecError
 from aerodet.files import write_json
 from aerodet.stages._run import Outcome, stage
 
 __all__ = ["CHECKPOINT", "prune", "train"]
 
 CHECKPOINT = "aerodet/checkpoint/1"
+_TAYLOR_BATCHES = 32
 _LEAST_VALIDATION = 8  # fewer pictures than this say nothing about which epoch is best
 
 
@@ -111,6 +119,8 @@ def prune(
     criterion: str = "union",
     granularity: int = 8,
     min_filters: int = 16,
+    importance: str = "l2",
+    dataset: Path | None = None,
 ) -> Outcome:
     """Cut weak channels out of a checkpoint by TAO's rule.
 
@@ -123,9 +133,12 @@ def prune(
         criterion: ``-eq``.
         granularity: ``-pg``.
         min_filters: ``-nf``.
+        importance: ``l2`` as TAO measures it, ``bn`` or ``taylor``, see :mod:`aerodet.detectnet.importance`.
+        dataset: image set that ``taylor`` measures on.
 
     Raises:
         SpecError: an option is out of range, or no threshold prunes that much.
+        DataError: ``taylor`` without images.
     """
     source, content = load_model(model)
     options = PruneOptions(
@@ -135,7 +148,10 @@ def prune(
         granularity=granularity,
         min_filters=min_filters,
     )
-    smaller, used = prune_to(source, options, keep) if keep else (prune_model(source, options), threshold)
+    scores = _scores(source, content["spec"], importance, dataset)
+    smaller, used = (
+        prune_to(source, options, keep, scores) if keep else (prune_model(source, options, scores), threshold)
+    )
     before, after = count_parameters(source)["total"], count_parameters(smaller)["total"]
     pruned.mkdir()
     save_checkpoint(pruned / "model.pt", smaller, spec=content["spec"], classes=tuple(content["classes"]))
@@ -154,3 +170,19 @@ def _items(source: ImageSet, fraction: float, seed: int) -> tuple[list[tuple[Ima
         return [(source, everything)], ()
     split = split_by_fraction(source.records, fraction, seed, within_groups=len(places) < 2)
     return [(source, split.rest)], [(source, split.taken)]
+
+
+def _scores(model: DetectNet, spec: str, importance: str, dataset: Path | None) -> Scores:
+    if importance == "l2":
+        return l2_scores(model)
+    if importance == "bn":
+        return bn_scores(model)
+    if importance != "taylor":
+        raise SpecError(f"importance is one of l2, bn, taylor, not '{importance}'")
+    if dataset is None:
+        raise DataError("importance 'taylor' is measured on labelled pictures; give the prune stage a dataset")
+    settings, device = settings_of(parse_spec(spec)), pick_device()
+    images = ImageSet(dataset)
+    data = TrainingSet([(images, range(len(images)))], settings.size, device, resize=settings.auto_resize)
+    batches = data.epoch(settings.training.batch_size, torch.Generator().manual_seed(0))
+    return taylor_scores(model.to(device), settings, itertools.islice(batches, _TAYLOR_BATCHES))

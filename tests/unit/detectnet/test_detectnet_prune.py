@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from aerodet.detectnet.model import DetectNet, count_parameters
-from aerodet.detectnet.prune import PruneOptions, groups, importance, kept_channels, prune, prune_to
+from aerodet.detectnet.prune import PruneOptions, groups, importance, kept_channels, l2_scores, prune, prune_to
 from aerodet.detectnet.quantize import prepare_qat
 from aerodet.errors import SpecError
 
@@ -95,13 +95,13 @@ def test_what_is_kept_follows_taos_rule(
 ):
     model = lived_in(layers=10)
     options = PruneOptions(threshold, normalizer, criterion, granularity, min_filters)
-    layers = dict(model.convolutions())
+    layers, scores = dict(model.convolutions()), l2_scores(model)
 
     smaller = dict(prune(model, options).convolutions())
 
     cut = 0
     for group in groups(model):
-        values = importance([layers[name] for name in group], options)
+        values = importance([scores[name] for name in group], options)
         expected = reference([layers[name].weight.detach().numpy() for name in group], options)
         assert kept_channels(values, options).tolist() == expected
         cut += len(values) - len(expected)
@@ -136,12 +136,12 @@ def test_a_pruned_model_computes_what_the_full_one_does_with_silent_channels(opt
     model = lived_in(num_classes=2, **options)
     choice = PruneOptions(0.6, granularity=4, min_filters=4)
     smaller = prune(model, choice)
-    layers = dict(model.convolutions())
+    layers, scores = dict(model.convolutions()), l2_scores(model)
     norms = dict(model.named_modules())
 
     with torch.no_grad():
         for group in groups(model):
-            values = importance([layers[name] for name in group], choice)
+            values = importance([scores[name] for name in group], choice)
             silent = torch.ones(len(values), dtype=torch.bool)
             silent[kept_channels(values, choice)] = False
             for name in group:
@@ -242,10 +242,21 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], words: str):
 
 
 def test_a_layer_of_zeros_has_no_importance_and_does_not_spoil_its_group():
-    dead, alive = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
-    nn.init.zeros_(dead.weight)
+    dead, alive = torch.zeros(4), torch.rand(4)
 
     for normalizer in ("max", "L2"):
         options = PruneOptions(normalizer=normalizer)  # type: ignore[arg-type]
         assert importance([dead], options).tolist() == [0, 0, 0, 0]
         assert torch.equal(importance([dead, alive], options), importance([alive], options))
+
+
+def test_channels_can_be_chosen_by_other_scores():
+    model = lived_in(layers=10)
+    options = PruneOptions(threshold=0.5, granularity=1, min_filters=1)
+    scores = {name: torch.arange(len(norm)).float() for name, norm in l2_scores(model).items()}
+
+    smaller = dict(prune(model, options, scores).convolutions())
+
+    for name, layer in model.convolutions():
+        last = layer.out_channels - 1
+        assert smaller[name].out_channels == last - int(0.5 * last)  # scores over their maximum, above one half
