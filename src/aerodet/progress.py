@@ -8,6 +8,7 @@ anything else a plain line every ten seconds.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -16,9 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["EVENTS_VARIABLE", "Bar", "emit", "progress", "track"]
+__all__ = ["EVENTS_VARIABLE", "QUIET_VARIABLE", "Bar", "emit", "progress", "track"]
 
 EVENTS_VARIABLE = "AERODET_EVENTS"
+QUIET_VARIABLE = "AERODET_QUIET"  # set in processes that work beside one that shows the progress
 T = TypeVar("T")
 
 
@@ -41,7 +43,9 @@ def emit(event: str, **fields: Any) -> None:
 @contextmanager
 def progress(description: str, total: int, *, done: int = 0) -> Iterator[Bar]:
     """Show the progress of ``total`` steps, ``done`` of them already made."""
-    if os.environ.get(EVENTS_VARIABLE):
+    if os.environ.get(QUIET_VARIABLE):
+        yield _Reporter(description, total, done, every=math.inf, write=_to_nowhere)
+    elif os.environ.get(EVENTS_VARIABLE):
         yield _Reporter(description, total, done, every=0.25, write=_to_events)
     elif sys.stderr.isatty():
         with _rich_bar(description, total, done) as bar:
@@ -72,6 +76,10 @@ class _Reporter:
         if now - self._last >= self._every or self._done >= self._total:
             self._last = now
             self._write(self._description, self._done, self._total, note)
+
+
+def _to_nowhere(description: str, done: int, total: int, note: str) -> None:
+    del description, done, total, note
 
 
 def _to_events(description: str, done: int, total: int, note: str) -> None:

@@ -32,7 +32,7 @@ from aerodet.detectnet.device import pick_device
 from aerodet.detectnet.inference import TorchPredictor
 from aerodet.detectnet.postprocess import cluster
 from aerodet.detectnet.spec import parse_spec
-from aerodet.detectnet.train import _Loop
+from aerodet.detectnet.train import Job, _Loop
 from aerodet.pipelines._specs import arm_spec
 from aerodet.pipelines.profiles import load_profile
 from aerodet.synth import CLASSES, SceneSettings, render_scene
@@ -99,7 +99,7 @@ def measured_loop(overrides: list[str], device: torch.device) -> tuple[_Loop, Sc
     source = Scenes(profile.size, 2 * profile.training.batch_size)
     spec = parse_spec(arm_spec(profile, profile.real, load_graph=False, qat=False))
     spec.training_config.num_epochs = MOST
-    loop, clock = _Loop(spec, [(source, range(len(source.records)))], None, (), None, 0, device, None), Clock(device)
+    loop, clock = _Loop(Job(spec, [(source, range(len(source.records)))]), device), Clock(device)
     setattr(loop.data, "batch", clock.around("batch", loop.data.batch))  # noqa: B010 - mypy knows it as a method
     setattr(loop, "augmenter", clock.around("augmentation", loop.augmenter))  # noqa: B010
     setattr(loop, "targets", clock.around("targets", loop.targets))  # noqa: B010

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -127,14 +128,29 @@ class TrainingSet:
         most = max((len(self._record(i).boxes) for i in indices), default=0)  # the rest is padding in all of them
         return Batch(images.float().div_(255), self.boxes[at, :most], self.labels[at, :most])
 
-    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Yield ``ceil(N / batch_size)`` full batches of a random order; the last one wraps round."""
+    def steps(self, batch_size: int, workers: int = 1) -> int:
+        """Return the number of batches that each of the workers gets in an epoch, as TAO counts them."""
+        return math.ceil(math.ceil(len(self) / batch_size) / workers)
+
+    def epoch(
+        self, batch_size: int, generator: torch.Generator, *, worker: int = 0, workers: int = 1
+    ) -> Iterator[Batch]:
+        """Yield full batches of a random order; the last ones wrap round.
+
+        Args:
+            batch_size: pictures in a batch.
+            generator: source of the order; workers of one epoch need the same state of it.
+            worker: which share of the pictures, 0 to ``workers - 1``.
+            workers: shares; each gets :meth:`steps` batches.
+        """
         n = len(self)
         order = torch.randperm(n, generator=generator)
         if self._drawn:
             order = torch.cat([torch.arange(self._own), self._own + self._draw(generator)])[order]
-        order = order.repeat(-(-batch_size // n) + 1)  # a set smaller than a batch is used more than once
-        for start in range(0, n, batch_size):
+        steps = self.steps(batch_size, workers)
+        order = order.repeat(math.ceil(steps * workers * batch_size / n))  # a small set is used more than once
+        for step in range(steps):
+            start = (step * workers + worker) * batch_size
             yield self.batch(order[start : start + batch_size].tolist())
 
     def _draw(self, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""DetectNet_v2's two losses and their automatic weighting.
+"""DetectNet_v2's two losses, their automatic weighting, and the regulariser.
 
 Source: ``nvidia_tao_tf1/cv/detectnet_v2/objectives/`` and ``cost_function/``.
 """
@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from aerodet.detectnet.targets import Targets
 
-__all__ = ["ClassCost", "CostWeights", "bbox_loss", "cov_loss"]
+if TYPE_CHECKING:
+    from aerodet.detectnet.settings import TrainingSettings
+
+__all__ = ["ClassCost", "CostWeights", "bbox_loss", "cov_loss", "regularize"]
 
 _EPSILON = 1e-5
 
@@ -88,11 +91,11 @@ class CostWeights:
         self._target = torch.tensor([c.target for c in classes])
         initial = torch.tensor([c.initial for c in classes])
         self.weights = initial / initial.sum(dim=1, keepdim=True)  # [C, 2]: coverage, box
-        self._sums = torch.zeros_like(self.weights)
+        self.sums = torch.zeros_like(self.weights)  # [C, 2] losses of the epoch so far
 
     def to(self, device: torch.device | str) -> CostWeights:
         """Move the weights to a device, in place."""
-        for name in ("_class_share", "_foreground", "_target", "weights", "_sums"):
+        for name in ("_class_share", "_foreground", "_target", "weights", "sums"):
             setattr(self, name, getattr(self, name).to(device))
         return self
 
@@ -107,15 +110,15 @@ class CostWeights:
         )
         total = (losses * self.weights * self._class_share[:, None]).sum()
         raw = losses.detach()
-        self._sums += raw
+        self.sums += raw
         return total, raw
 
     def end_epoch(self) -> None:
         """Set each weight in proportion to its target over its loss of the past epoch."""
         if self._auto:
-            weights = self._target / self._sums.clamp_min(1e-12)
+            weights = self._target / self.sums.clamp_min(1e-12)
             self.weights = (weights / weights.sum(dim=1, keepdim=True)).clamp(*self._limits)
-        self._sums.zero_()
+        self.sums.zero_()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint has to keep."""
@@ -124,3 +127,14 @@ class CostWeights:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.weights = state["weights"].to(self.weights.device)
+
+
+def regularize(parameters: list[Tensor], training: TrainingSettings) -> None:
+    """Add the regulariser's gradient: weight·sign(w) for L1, 2·weight·w for L2, as Keras defines the two."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if training.regularizer == "none" or training.regularizer_weight == 0 or not gradients:
+        return
+    with torch.no_grad():
+        weights = [p.detach() for p in parameters if p.grad is not None]
+        slopes = torch._foreach_sign(weights) if training.regularizer == "l1" else torch._foreach_mul(weights, 2.0)
+        torch._foreach_add_(gradients, slopes, alpha=training.regularizer_weight)

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,12 +30,13 @@ from aerodet.detectnet.checkpoint import load_checkpoint, save_checkpoint
 from aerodet.detectnet.dataset import Mix, TrainingSet
 from aerodet.detectnet.device import computes_bfloat16, pick_device
 from aerodet.detectnet.distill import Distillation
+from aerodet.detectnet.distributed import Worker, run_workers
 from aerodet.detectnet.inference import TorchPredictor, detect
 from aerodet.detectnet.initial import initial_model
-from aerodet.detectnet.losses import CostWeights
+from aerodet.detectnet.losses import CostWeights, regularize
 from aerodet.detectnet.model import DetectNet, channels_last
 from aerodet.detectnet.quantize import is_quantized
-from aerodet.detectnet.settings import Settings, TrainingSettings, settings_of
+from aerodet.detectnet.settings import Settings, settings_of
 from aerodet.detectnet.spec import Experiment, format_spec
 from aerodet.detectnet.targets import TargetMaker
 from aerodet.errors import DataError, SpecError, TrainingError
@@ -42,7 +44,7 @@ from aerodet.files import atomic_path, disk_errors, write_json
 from aerodet.metrics import coco_ap
 from aerodet.progress import progress
 
-__all__ = ["TrainResult", "learning_rate", "train"]
+__all__ = ["Job", "TrainResult", "learning_rate", "train"]
 
 Items = Sequence[tuple[Images, Sequence[int]]]
 _STATE_SECONDS = 15.0  # a stopped run loses at most about this much
@@ -99,6 +101,7 @@ def train(
     distillation: float = 1.0,
     seed: int = 0,
     device: torch.device | None = None,
+    processes: int = 1,
     description: str = "training",
 ) -> TrainResult:
     """Train a detector.
@@ -116,6 +119,7 @@ def train(
         distillation: weight of what the teacher says, relative to the labels.
         seed: of the weights, the order and the augmentation.
         device: default: the GPU when there is one.
+        processes: one a GPU, see :mod:`aerodet.detectnet.distributed`; 0: as many as there are GPUs.
         description: shown beside the progress bar.
 
     Raises:
@@ -126,46 +130,66 @@ def train(
     """
     if not any(len(indices) for _, indices in items):
         raise DataError("there are no pictures to train on")
-    loop = _Loop(spec, items, mix, validation, init, seed, device or pick_device(), state, teacher, distillation)
-    steps = loop.total_steps
-    with progress(description, steps, done=loop.step) as bar, _tensorboard(state) as board:
+    job = Job(spec, items, mix, validation, init, teacher, distillation, seed, state)
+    device = device or pick_device()
+    count = processes or max(1, torch.cuda.device_count())
+    options = {"job": job, "out": out, "description": description}
+    if count > 1:
+        result: TrainResult = run_workers(_train, count, device.type, options)
+        return result
+    return _train(worker=Worker(), device=device, job=job, out=out, description=description)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained, see :func:`train`."""
+
+    spec: Experiment
+    items: Items
+    mix: Mix | None = None
+    validation: Items = ()
+    init: Path | None = None
+    teacher: Path | None = None
+    distillation: float = 1.0
+    seed: int = 0
+    state: Path | None = None
+
+
+def _train(*, worker: Worker, device: torch.device, job: Job, out: Path, description: str) -> TrainResult:
+    """Train as one of the workers; the first of them writes."""
+    loop = _Loop(job, device, worker)
+    with (
+        progress(description, loop.total_steps, done=loop.step) as bar,
+        _tensorboard(job.state if worker.leads else None) as board,
+    ):
         while loop.result.epochs < loop.settings.training.epochs:
             for loss in loop.epoch():
                 bar.advance(note=f"loss {loss:.4f}" if loss is not None else "")
             for name, value in loop.result.history[-1].items() if board else ():
                 board.add_scalar(name, value, loop.result.epochs)
-            loop.save_state()
-    loop.finish(out)
+            if worker.leads:
+                loop.save_state()
+    if worker.leads:
+        loop.finish(out)
     return loop.result
 
 
 class _Loop:
     """The state of a training: what an epoch reads and changes."""
 
-    def __init__(
-        self,
-        spec: Experiment,
-        items: Items,
-        mix: Mix | None,
-        validation: Items,
-        init: Path | None,
-        seed: int,
-        device: torch.device,
-        state: Path | None,
-        teacher: Path | None = None,
-        distillation: float = 1.0,
-    ) -> None:
-        torch.manual_seed(seed)
-        self.settings = settings = settings_of(spec)
-        self.spec, self.device, self.validation = format_spec(spec), device, validation
-        _check_classes([source for source, _ in (*items, *validation)], settings.classes)
-        _check_classes([mix.source] if mix else [], settings.classes)
+    def __init__(self, job: Job, device: torch.device, worker: Worker = Worker()) -> None:  # noqa: B008 - frozen
+        torch.manual_seed(job.seed)
+        self.job, self.worker = job, worker
+        self.settings = settings = settings_of(job.spec)
+        self.spec, self.device = format_spec(job.spec), device
+        _check_classes([source for source, _ in (*job.items, *job.validation)], settings.classes)
+        _check_classes([job.mix.source] if job.mix else [], settings.classes)
         t = settings.training
-        self.data = TrainingSet(items, settings.size, device, resize=settings.auto_resize, mix=mix)
+        self.data = TrainingSet(job.items, settings.size, device, resize=settings.auto_resize, mix=job.mix)
         self.result = TrainResult(images=len(self.data))
-        self.steps_per_epoch = -(-len(self.data) // t.batch_size)
+        self.steps_per_epoch = self.data.steps(t.batch_size, worker.count)
         self.total_steps = t.epochs * self.steps_per_epoch
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator()
         self.augmenter = Augmenter(settings.augmentation, self.generator)
         self.targets = TargetMaker(
             settings.size,
@@ -175,9 +199,10 @@ class _Loop:
             offset=settings.box_offset,
         )
         self.costs = CostWeights(settings.costs, auto=t.autoweighting, limits=t.weight_limits).to(device)
-        self.model = channels_last(initial_model(settings, init).to(device))
+        self.model = channels_last(initial_model(settings, job.init).to(device))
         _freeze(self.model, settings)
-        self.teacher = Distillation.of(teacher, self.model, distillation).to(device) if teacher else None
+        taught = job.distillation if job.teacher else 0.0
+        self.teacher = Distillation.of(job.teacher, self.model, taught).to(device) if job.teacher else None
         learners = (self.model, self.teacher) if self.teacher else (self.model,)
         trainable = [p for learner in learners for p in learner.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(trainable, betas=t.adam_betas, eps=t.adam_epsilon, fused=True)
@@ -186,8 +211,9 @@ class _Loop:
             p for m in self.model.modules() if isinstance(m, nn.Conv2d) for p in m.parameters() if p.requires_grad
         ]
         self.best: dict[str, Tensor] = {}
-        self._origin = {"seed": seed, "images": len(self.data), "taught": distillation if teacher else 0.0}
-        self._state = state / "last.pt" if state else None
+        self.trainable = trainable
+        self._origin = {"seed": job.seed, "images": len(self.data), "taught": taught, "workers": worker.count}
+        self._state = job.state / "last.pt" if job.state else None
         self._saved = time.monotonic()
         if self._state is not None and self._state.is_file():
             self._resume(self._state)
@@ -204,7 +230,10 @@ class _Loop:
         _freeze_statistics(self.model, self.settings)
         sums = torch.zeros(3, device=self.device)
         rate = 0.0
-        for at, batch in enumerate(self.data.epoch(t.batch_size, self.generator)):
+        worker, order = self.worker, torch.Generator().manual_seed(self._draw(0))
+        self.generator.manual_seed(self._draw(1 + worker.rank))
+        batches = self.data.epoch(t.batch_size, order, worker=worker.rank, workers=worker.count)
+        for at, batch in enumerate(batches):
             rate = learning_rate((self.step + at) / self.total_steps, self.settings)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
@@ -219,7 +248,8 @@ class _Loop:
             loss = loss + taught
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            _regularize(self.regularized, t)
+            worker.average(p.grad for p in self.trainable if p.grad is not None)
+            regularize(self.regularized, t)
             self.optimizer.step()
             sums += torch.stack([loss.detach(), *raw.mean(dim=0)])
             yield self._checked(sums, at) if self.device.type == "cpu" or (at + 1) % _CHECK_STEPS == 0 else None
@@ -236,7 +266,14 @@ class _Loop:
             )
         return mean
 
+    def _draw(self, purpose: int) -> int:
+        """Return the seed of this epoch's draws: a training that goes on draws as one that never stopped."""
+        words = np.random.SeedSequence([self.job.seed, self.result.epochs, purpose]).generate_state(2)
+        return int(words[0]) << 31 ^ int(words[1])
+
     def _end_epoch(self, means: Tensor, rate: float, began: float) -> None:
+        self.worker.average([means, self.costs.sums])
+        self.worker.average_statistics(self.model)
         loss = self._checked(means * self.steps_per_epoch, self.steps_per_epoch - 1)
         self.costs.end_epoch()
         self.result.epochs += 1
@@ -252,12 +289,12 @@ class _Loop:
     def _is_validated(self) -> bool:
         e, epoch = self.settings.evaluation, self.result.epochs
         due = epoch >= e.first_epoch and (epoch - e.first_epoch) % e.period == 0
-        return bool(self.validation) and (due or epoch == self.settings.training.epochs)
+        return self.worker.leads and bool(self.job.validation) and (due or epoch == self.settings.training.epochs)
 
     def _validate(self) -> float:
         predictor = TorchPredictor(self.model, self.device)
         truth, found = [], []
-        for source, indices in self.validation:
+        for source, indices in self.job.validation:
             truth += [(source.records[i].boxes, source.records[i].labels) for i in indices]
             found += detect(predictor, source, self.settings, indices=indices, show=False)
         return 100 * coco_ap(truth, found, len(self.settings.classes)).ap50
@@ -276,7 +313,6 @@ class _Loop:
             self.model.state_dict(),
             optimizer=self.optimizer.state_dict(),
             costs=self.costs.state_dict(),
-            generator=self.generator.get_state(),
             reader=self.teacher.reader.state_dict() if self.teacher else None,
             result=asdict(self.result),
             best=self.best,
@@ -310,7 +346,6 @@ class _Loop:
         self.model.load_state_dict(content["weights"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.costs.load_state_dict(content["costs"])
-        self.generator.set_state(content["generator"].cpu())
         self.result = TrainResult(**content["result"])
         self.best = content["best"]
         if self.teacher:
@@ -355,14 +390,3 @@ def _freeze_statistics(model: DetectNet, settings: Settings) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.BatchNorm2d) and (settings.training.freeze_bn or _frozen(name, settings)):
             module.eval()
-
-
-def _regularize(parameters: list[Tensor], training: TrainingSettings) -> None:
-    """Add the regulariser's gradient: weight·sign(w) for L1, 2·weight·w for L2, as Keras defines the two."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if training.regularizer == "none" or training.regularizer_weight == 0 or not gradients:
-        return
-    with torch.no_grad():
-        weights = [p.detach() for p in parameters if p.grad is not None]
-        slopes = torch._foreach_sign(weights) if training.regularizer == "l1" else torch._foreach_mul(weights, 2.0)
-        torch._foreach_add_(gradients, slopes, alpha=training.regularizer_weight)

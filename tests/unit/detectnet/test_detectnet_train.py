@@ -11,6 +11,7 @@ from torch import nn
 
 from aerodet.detectnet import train as module
 from aerodet.detectnet.checkpoint import load_checkpoint, load_model, save_checkpoint
+from aerodet.detectnet.losses import regularize
 from aerodet.detectnet.model import DetectNet
 from aerodet.detectnet.prune import PruneOptions, prune
 from aerodet.detectnet.quantize import activation_scales, is_quantized
@@ -287,14 +288,14 @@ def test_the_regulariser_adds_its_gradient(kind: Any, slope: float):
     parameters = [torch.tensor([3.0, -3.0, 0.0], requires_grad=True), torch.zeros(2, requires_grad=True)]
     parameters[0].grad = torch.ones(3)  # the other has no gradient, as when it is frozen
 
-    module._regularize(parameters, settings)
+    regularize(parameters, settings)
 
     assert parameters[0].grad.tolist() == [1 + slope, 1 - slope, 1]
     assert parameters[1].grad is None
 
 
 def test_the_regulariser_holds_kernels_and_biases_of_all_convolutions_and_no_batch_norm():
-    loop = module._Loop(small_spec(), [(rectangles(2), [0, 1])], None, (), None, 0, CPU, None)
+    loop = module._Loop(module.Job(small_spec(), [(rectangles(2), [0, 1])]), CPU)
 
     names = {name for name, p in loop.model.named_parameters() if any(p is r for r in loop.regularized)}
 
