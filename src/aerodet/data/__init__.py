@@ -1,4 +1,4 @@
-"""Labelled images: COCO and KITTI in and out, image sets in shards, tiles, splits and audits.
+"""Labelled images: COCO and KITTI in and out, TFRecords, image sets in shards, tiles, splits and audits.
 
 ::
 
@@ -19,6 +19,7 @@ from aerodet.data.pixels import decode_image, encode_image
 from aerodet.data.records import Boxes, ImageFiles, ImageRecord, Images, Labels, Pixels
 from aerodet.data.shards import ANNOTATIONS, ImageSet, ImageSetWriter, coco_document
 from aerodet.data.splits import Split, split_by_fraction
+from aerodet.data.tfrecord import Frame, TFRecordReport, read_tfrecords, write_tfrecords
 from aerodet.data.tiles import Tile, TileReport, tile_frame, tile_grid, tile_images
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "CocoSource",
     "Duplicates",
     "Finding",
+    "Frame",
     "ImageFiles",
     "ImageRecord",
     "ImageSet",
@@ -40,6 +42,7 @@ __all__ = [
     "Pixels",
     "SetAudit",
     "Split",
+    "TFRecordReport",
     "Tile",
     "TileReport",
     "audit",
@@ -51,9 +54,11 @@ __all__ = [
     "kitti_label",
     "read_coco",
     "read_kitti",
+    "read_tfrecords",
     "split_by_fraction",
     "tile_frame",
     "tile_grid",
     "tile_images",
     "write_kitti",
+    "write_tfrecords",
 ]
