@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aerodet.detectnet.prune import PruneOptions
+from aerodet.detectnet.spec import Inference
 from aerodet.pipelines._specs import shared_options
 from aerodet.pipelines.profiles import Profile
-from aerodet.tao import TRAININGS, TaoArm, TaoFlow
+from aerodet.tao import TRAININGS, TaoArm, TaoFlow, build_inference
 
-__all__ = ["flow_of"]
+__all__ = ["flow_of", "inference_spec"]
 
 _THRESHOLD = 0.5  # where the profile states a share of the parameters, which TAO's prune cannot search for
 
@@ -43,3 +44,8 @@ def flow_of(profile: Profile, *, epochs: int, gpus: int, root: str) -> TaoFlow:
         gpus=gpus,
         root=root,
     )
+
+
+def inference_spec(profile: Profile) -> Inference:
+    """Return the spec of TAO Deploy's inference with an engine of the profile's network."""
+    return build_inference(shared_options(profile), engine="model.engine")

@@ -118,10 +118,10 @@ def write_tfrecords(
     """Write images' labels as TFRecords; memory does not grow with the number of images.
 
     Fold 0 is there to validate on. It holds the first ``val_split`` percent of the images by name, as in TAO: tiles of
-    one place can end on both sides. ``validation`` names its images instead. With neither, everything is written as
-    **fold 0**, because TAO numbers the folds that are not empty: such files are no ``data_sources`` of a spec that has
-    ``validation_fold: 0``, which would leave nothing to train on; name them in a ``validation_data_source``, or leave
-    validation out.
+    one place can end on both sides. ``validation`` names its images instead, and the others are fold 1 even where it
+    names none. With neither, everything is written as **fold 0**, because TAO numbers the folds that are not empty.
+    Such files are no ``data_sources`` of a spec that has ``validation_fold: 0``, which would leave nothing to train on;
+    name them in a ``validation_data_source``, or leave validation out.
 
     Args:
         images: an image set, or images in files; all with the same suffix.
@@ -138,7 +138,9 @@ def write_tfrecords(
         DataError: suffixes are mixed, there are no images, or files of that prefix exist.
     """
     chosen = list(range(len(images.records))) if indices is None else list(indices)
-    folds = [fold for fold in _folds(images.records, chosen, val_split, validation) if fold]
+    parts = _folds(images.records, chosen, val_split, validation)
+    numbers = range(_PARTITIONS) if validation is not None or parts[0] else (1, 0)  # TAO numbers what is not empty
+    folds = {number: fold for number, fold in zip(numbers, parts, strict=True) if fold}
     if num_shards < 1:
         raise SpecError(f"num_shards must be at least 1, not {num_shards}")
     _check_names(images.records, chosen)
@@ -164,14 +166,14 @@ def write_tfrecords(
             bar.advance()
 
     with progress("writing TFRecords", len(chosen)) as bar:
-        for number, fold in enumerate(folds):
+        for number, fold in folds.items():
             for shard, part in enumerate(_shards(fold, num_shards)):
                 files.append(prefix.with_name(shard_name(prefix.name, number, shard, num_shards)))
                 write_records(files[-1], records(part, bar))
     return TFRecordReport(
         images=len(chosen),
         boxes=dict(boxes),
-        folds={number: len(fold) for number, fold in enumerate(folds)},
+        folds={number: len(fold) for number, fold in folds.items()},
         skipped=skipped,
         files=tuple(path.name for path in files),
         bytes=sum(path.stat().st_size for path in files),

@@ -15,7 +15,7 @@ from aerodet.detectnet.train import train as train_model
 from aerodet.files import write_json
 from aerodet.stages._run import Outcome, stage
 
-__all__ = ["CHECKPOINT", "prune", "train"]
+__all__ = ["CHECKPOINT", "choose_mix", "choose_validation", "prune", "train"]
 
 CHECKPOINT = "aerodet/checkpoint/1"
 _LEAST_VALIDATION = 8  # fewer pictures than this say nothing about which epoch is best
@@ -57,9 +57,13 @@ def train(
         TrainingError: the loss is not finite.
     """
     experiment = parse_spec(spec, f"the spec of {name}")
-    items, validation = _items(ImageSet(dataset), validation_fraction, seed)
+    images = ImageSet(dataset)
+    chosen, held = choose_validation(images, validation_fraction, seed)
+    items: list[tuple[ImageSet, list[int]]] = [(images, chosen)]
+    validation: Items = [(images, held)] if held else ()
     if synthetic is not None and synthetic_share > 0:
-        items.append(_mixed_in(ImageSet(synthetic), len(items[0][1]), synthetic_share))
+        others = ImageSet(synthetic)
+        items.append((others, choose_mix(others, len(chosen), synthetic_share)))
     pictures = sum(len(indices) for _, indices in items)
     steps_per_epoch = -(-pictures // experiment.training_config.batch_size_per_gpu)
     experiment.training_config.num_epochs = max(1, -(-steps // steps_per_epoch))
@@ -136,17 +140,17 @@ def prune(
     return Outcome({"pruned": metadata}, figures)
 
 
-def _items(source: ImageSet, fraction: float, seed: int) -> tuple[list[tuple[ImageSet, list[int]]], Items]:
+def choose_validation(source: ImageSet, fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Split a set into pictures to train and to validate on; too few to validate on stay in training."""
     everything = list(range(len(source)))
     places = {record.group for record in source.records}
     if fraction * len(source) < _LEAST_VALIDATION:
-        return [(source, everything)], ()
+        return everything, []
     split = split_by_fraction(source.records, fraction, seed, within_groups=len(places) < 2)
-    return [(source, split.rest)], [(source, split.taken)]
+    return list(split.rest), list(split.taken)
 
 
-def _mixed_in(source: ImageSet, own: int, share: float) -> tuple[ImageSet, list[int]]:
+def choose_mix(source: ImageSet, own: int, share: float) -> list[int]:
     """Choose as many pictures of another set as make it ``share`` of the whole, evenly spread."""
     count = min(len(source), max(1, round(own * share / (1 - share))))
-    return source, [i * len(source) // count for i in range(count)]
+    return [i * len(source) // count for i in range(count)]

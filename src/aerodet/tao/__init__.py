@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aerodet.tao.checks import check_flow, notes
 from aerodet.tao.commands import DEPLOY_IMAGE, FLAGS, TRAIN_IMAGE, Command
-from aerodet.tao.flow import SETS, TRAININGS, TaoArm, TaoFlow
+from aerodet.tao.flow import SETS, TRAININGS, TaoArm, TaoFlow, build_inference
 from aerodet.tao.mounts import write_mounts
 from aerodet.tao.status import TaoStatus, read_results, read_status
 
@@ -32,6 +32,7 @@ __all__ = [
     "TaoArm",
     "TaoFlow",
     "TaoStatus",
+    "build_inference",
     "check_flow",
     "notes",
     "read_results",

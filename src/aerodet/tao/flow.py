@@ -30,7 +30,7 @@ from aerodet.tao.commands import Command
 if TYPE_CHECKING:
     from aerodet.detectnet.prune import PruneOptions
 
-__all__ = ["SETS", "TRAININGS", "Spec", "TaoArm", "TaoFlow"]
+__all__ = ["SETS", "TRAININGS", "Spec", "TaoArm", "TaoFlow", "build_inference"]
 
 Spec = Experiment | DatasetExportConfig | Inference
 
@@ -106,7 +106,7 @@ class TaoFlow:
             **{name: self.training(name) for name in TRAININGS},
             "evaluate": self._evaluate(qat=False),
             "gen_trt_engine": self._evaluate(qat=True),
-            "inference": self._inference(),
+            "inference": build_inference(self.options, engine=self.engine),
         }
 
     def _convert(self, name: str) -> DatasetExportConfig:
@@ -152,37 +152,6 @@ class TaoFlow:
         test = self._source("real_test")
         options = replace(self.options, data_sources=(self._source("real_train"),), validation_source=test)
         return build_spec(replace(options, enable_qat=qat, pretrained="", load_graph=False))
-
-    def _inference(self) -> Inference:
-        o = self.options
-        clustering = build_spec(o).postprocessing_config.target_class_config
-        handlers = {
-            name: pb.ClasswiseBboxHandlerConfig(
-                clustering_config=clustering[name].clustering_config,
-                confidence_model="aggregate_cov",
-                output_map=name,
-                bbox_color=pb.ClasswiseBboxHandlerConfig.BboxColor(R=0, G=255, B=0),
-            )
-            for name in o.classes
-        }
-        return Inference(
-            inferencer_config=pb.InferencerConfig(
-                tensorrt_config=pb.TensorRTConfig(
-                    parser=pb.TensorRTConfig.ETLT,
-                    backend_data_type=pb.TensorRTConfig.INT8,
-                    trt_engine=self.engine,
-                ),
-                target_classes=o.classes,
-                batch_size=1,
-                image_height=o.image_height,
-                image_width=o.image_width,
-                image_channels=3,
-                stride=16,
-            ),
-            bbox_handler_config=pb.BboxHandlerConfig(
-                kitti_dump=True, disable_overlay=False, overlay_linewidth=2, classwise_bbox_handler_config=handlers
-            ),
-        )
 
     # ---------------------------------------------------------------------------------------------------- commands
 
@@ -282,3 +251,41 @@ class TaoFlow:
 
     def _source(self, name: str) -> tuple[str, str]:
         return f"{self.root}/data/tfrecords/{name}/*", f"{self.root}/data/{name}"
+
+
+def build_inference(options: SpecOptions, *, engine: str) -> Inference:
+    """Build the spec of TAO Deploy's ``inference``.
+
+    Args:
+        options: as for the trainings.
+        engine: its path; TAO Deploy takes the one of the command line.
+    """
+    o = options
+    clustering = build_spec(o).postprocessing_config.target_class_config
+    handlers = {
+        name: pb.ClasswiseBboxHandlerConfig(
+            clustering_config=clustering[name].clustering_config,
+            confidence_model="aggregate_cov",
+            output_map=name,
+            bbox_color=pb.ClasswiseBboxHandlerConfig.BboxColor(R=0, G=255, B=0),
+        )
+        for name in o.classes
+    }
+    return Inference(
+        inferencer_config=pb.InferencerConfig(
+            tensorrt_config=pb.TensorRTConfig(
+                parser=pb.TensorRTConfig.ETLT,
+                backend_data_type=pb.TensorRTConfig.INT8,
+                trt_engine=engine,
+            ),
+            target_classes=o.classes,
+            batch_size=1,
+            image_height=o.image_height,
+            image_width=o.image_width,
+            image_channels=3,
+            stride=16,
+        ),
+        bbox_handler_config=pb.BboxHandlerConfig(
+            kitti_dump=True, disable_overlay=False, overlay_linewidth=2, classwise_bbox_handler_config=handlers
+        ),
+    )

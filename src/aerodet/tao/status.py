@@ -1,8 +1,9 @@
 """What a TAO task says of itself: ``status.json`` of its results folder, and TAO Deploy's ``results.json``.
 
 Despite its name ``status.json`` holds a JSON object a line, one an event: ``date``, ``time``, ``status`` (STARTED,
-RUNNING, SUCCESS, FAILURE or SKIPPED), ``verbosity``, ``message`` and, in some, ``kpi`` and ``categorical``. Source:
-``nvidia_tao_tf1/cv/common/logging/logging.py``; TAO Deploy writes the same.
+RUNNING, SUCCESS, FAILURE or SKIPPED), ``verbosity``, ``message`` and, in some, ``kpi``, ``categorical``, ``graphical``
+and ``epoch``. Sources: ``nvidia_tao_tf1/cv/common/logging/logging.py`` and
+``cv/detectnet_v2/tfhooks/task_progress_monitor_hook.py``; TAO Deploy writes the same.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ class TaoStatus:
         message: the last words of the task.
         metrics: the last value of every figure that it logged, by a name of letters, digits and ``_``; average
             precisions as TAO prints them, of one class as ``average_precision_CLASS``.
-        history: per event with figures, these.
+        losses: epoch and loss of every epoch that was begun; the loss is of the epoch's first step.
     """
 
     message: str
     metrics: Mapping[str, float]
-    history: tuple[Mapping[str, float], ...] = field(default=(), repr=False)
+    losses: tuple[tuple[int, float], ...] = field(default=(), repr=False)
 
 
 def read_status(folder: Path) -> TaoStatus:
@@ -62,11 +63,14 @@ def read_status(folder: Path) -> TaoStatus:
         raise DataError(f"{path}: the TAO task failed: {message}")
     if state != "SUCCESS":
         raise DataError(f"{path}: the TAO task did not end, its last status is {state or 'missing'} ({message})")
-    history = tuple(figures for figures in map(_figures, events) if figures)
     metrics: dict[str, float] = {}
-    for figures in history:
-        metrics |= figures
-    return TaoStatus(message, metrics, history)
+    losses: dict[int, float] = {}  # a training that was continued tells of some epochs twice
+    for event in events:
+        metrics |= _figures(event)
+        loss = dict(event.get("graphical") or {}).get("loss")
+        if loss is not None and _is_figure(loss) and _is_figure(event.get("epoch")):
+            losses[int(event["epoch"])] = float(loss)
+    return TaoStatus(message, metrics, tuple(sorted(losses.items())))
 
 
 def read_results(folder: Path) -> dict[str, float]:

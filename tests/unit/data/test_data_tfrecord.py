@@ -140,6 +140,7 @@ def test_images_to_write_and_to_validate_on_can_be_chosen(tmp_path: Path) -> Non
     name = {i: str(Path("images", pictures.records[i].file_name).with_suffix("")) for i in range(20)}
     assert ids[0] == {name[3], name[7]}
     assert ids[1] == {name[i] for i in range(10)} - ids[0]
+    assert write_tfrecords(pictures, tmp_path / "b", validation=(), num_shards=1).folds == {1: 20}
 
 
 def test_image_files_travel_inside_when_asked_for(tmp_path: Path) -> None:

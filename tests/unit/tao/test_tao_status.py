@@ -32,8 +32,19 @@ def test_figures_of_a_task_are_the_last_that_it_logged(tmp_path: Path) -> None:
         "param_count": 11.19,
         "average_precision_aircraft": 61.5,
     }
-    assert [figures["mean_average_precision"] for figures in status.history] == [61.5, 71.0]
+    assert status.losses == ()
     assert read_status(tmp_path / "status.json") == status
+
+
+def test_losses_of_the_epochs_are_kept_also_of_a_training_that_was_continued(tmp_path: Path) -> None:
+    def epoch(number: int, loss: float) -> dict:
+        graphical = {"loss": loss, "learning_rate": "5e-06"}
+        return {**EPOCH, "epoch": number, "max_epoch": 3, "eta": "0:01:00", "graphical": graphical}
+
+    status = read_status(
+        write(tmp_path, STARTED, epoch(0, 3.0), epoch(1, 2.5), STARTED, epoch(1, 2.4), epoch(2, 1), DONE)
+    )
+    assert status.losses == ((0, 3.0), (1, 2.4), (2, 1.0))
 
 
 def test_a_torn_last_line_does_not_hide_the_end(tmp_path: Path) -> None:
