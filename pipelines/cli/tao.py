@@ -89,6 +89,23 @@ def mounts(
     typer.echo(f"{write_mounts(pairs, file)}: {', '.join(pairs)}")
 
 
+@app.command()
+def tfrecords(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="A KITTI folder: images/ and labels/.")],
+    prefix: Annotated[Path, typer.Argument(help="Path and beginning of the files' names.")],
+    val_split: Annotated[float, typer.Option(help="Percent of the images in fold 0, to validate on; by name.")] = 0.0,
+    shards: Annotated[int, typer.Option(help="Files a fold.")] = 10,
+) -> None:
+    """Write TFRecords as `dataset_convert` does, without its GPU."""
+    from aerodet.data import read_kitti, write_tfrecords
+
+    report = write_tfrecords(read_kitti(source), prefix, val_split=val_split, num_shards=shards)
+    folds = ", ".join(f"fold {number}: {count}" for number, count in report.folds.items())
+    typer.echo(f"{prefix}: {report.images} images ({folds}), {report.bytes:,} bytes in {len(report.files)} files")
+    if not val_split:
+        typer.echo("note: all images are fold 0; a spec that trains on them must not have validation_fold: 0")
+
+
 @app.command("import-weights")
 def import_weights(
     model: Annotated[Path, typer.Argument(metavar="MODEL.hdf5", help="A checkpoint of TAO 5.")],

@@ -2,9 +2,11 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from aerodet.data import ImageRecord, encode_image, kitti_label, read_tfrecords
 from aerodet.detectnet.checkpoint import load_model, save_checkpoint
 from aerodet.detectnet.model import DetectNet
 from aerodet.detectnet.spec import format_spec, read_spec
@@ -83,6 +85,24 @@ def test_mounts_are_written(aerodet, tmp_path):
     assert (status, "'data' is no mount" in error) == (2, True)
 
 
+def test_tfrecords_of_a_kitti_folder(aerodet):
+    for number in range(4):
+        record = ImageRecord(number, f"{number}.png", 32, 24, "g", np.array([[2, 2, 20, 20]]), np.zeros(1, np.int64))
+        for name in ("images", "labels"):
+            Path("kitti", name).mkdir(parents=True, exist_ok=True)
+        Path(f"kitti/images/{number}.png").write_bytes(encode_image(np.zeros((24, 32, 3), np.uint8)))
+        Path(f"kitti/labels/{number}.txt").write_text("\n".join(kitti_label(record, ["Aircraft"])[0]))
+    status, output, _ = aerodet("tao", "tfrecords", "kitti", "out/real", "--val-split", "25", "--shards", "1")
+    assert status == 0
+    assert "4 images (fold 0: 1, fold 1: 3)" in output
+    assert "note:" not in output
+    (frame,) = read_tfrecords(Path("out").glob("real-fold-000-*"))
+    assert (frame.id, frame.classes, frame.boxes.tolist()) == ("images/0", ("aircraft",), [[2, 2, 20, 20]])
+    assert "must not have validation_fold: 0" in aerodet("tao", "tfrecords", "kitti", "out/test")[1]
+    status, _, error = aerodet("tao", "tfrecords", "kitti", "out/real")
+    assert (status, "exists, and a pattern" in error) == (2, True)
+
+
 def test_weights_go_to_tao_and_back(aerodet):
     spec = format_spec(build_spec(SpecOptions(layers=10, image_width=64, image_height=64, pretrained="x.hdf5")))
     model = DetectNet(layers=10, num_classes=1)
@@ -113,3 +133,13 @@ def test_weights_that_cannot_change_sides_are_refused(aerodet):
     status, _, error = aerodet("tao", "import-weights", "model.hdf5", "--spec", "spec.txt", "--out", "back")
     assert (status, "model.hdf5 is truncated" in error) == (2, True)
     assert not Path("back").exists()
+
+
+def test_an_engine_is_shown_and_its_bundle_checked(aerodet):
+    Path("a.engine").write_bytes(b"ftrt" + bytes(20) + bytes([10, 8, 0, 43]) + bytes(20))
+    status, output, _ = aerodet("engine", "show", "a.engine")
+    assert (status, json.loads(output)["version"]) == (0, "10.8.0.43")
+    status, _, error = aerodet("engine", "rebuild", ".", "--out", "b.engine")
+    assert (status, "is not an export" in error) == (2, True)
+    status, _, error = aerodet("engine", "rebuild", ".", "--out", "a.engine")
+    assert (status, "exists already" in error) == (2, True)

@@ -22,7 +22,15 @@ from aerodet.deploy._graph import INPUT
 from aerodet.errors import DataError, MachineError, SpecError
 from aerodet.files import atomic_path, file_digest, read_json, write_json
 
-__all__ = ["METADATA", "EngineInfo", "available_builder", "build_engine", "engine_summary", "note_engine"]
+__all__ = [
+    "METADATA",
+    "EngineInfo",
+    "available_builder",
+    "build_engine",
+    "engine_summary",
+    "note_engine",
+    "rebuild_engine",
+]
 
 METADATA = "engine.json"
 _RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")  # in the order of the bits in its plan header
@@ -135,6 +143,28 @@ def build_engine(
     )
     note_engine(out_path, info)
     return info
+
+
+def rebuild_engine(bundle: Path, out_path: Path, *, compute_capability: str | None = None) -> EngineInfo:
+    """Build an engine anew from a bundle: for the GPU and the TensorRT of this machine, or for another GPU.
+
+    Args:
+        bundle: the export; its INT8 graph is taken where there is one, and the batches of its own engine.
+        out_path: the ``.engine`` file, outside of the bundle, whose list of files it is not in.
+        compute_capability: see :func:`available_builder`.
+
+    Raises:
+        DataError: there is no bundle.
+        SpecError: see :func:`build_engine`.
+        MachineError: see :func:`build_engine`.
+    """
+    try:
+        content = read_json(bundle / "files.json")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{bundle} is not an export: it has no readable files.json; name the folder of one") from error
+    graph = bundle / ("model.int8.onnx" if content["quantized"] else "model.onnx")
+    smallest, best, largest = content["engines"][0]["batch"] if content["engines"] else (1, 8, 16)
+    return build_engine(graph, out_path, compute_capability=compute_capability, batch=(smallest, best, largest))
 
 
 def note_engine(path: Path, info: EngineInfo) -> None:

@@ -85,6 +85,7 @@ def deepstream_config(settings: Settings, *, graph: str, batch: int) -> str:
     """Return ``config_infer.txt`` for DeepStream's ``nvinfer``, which builds its engine from the graph itself."""
     height, width = settings.size
     nms = all(option.algorithm == "nms" for option in settings.clusters)
+    precision = "int8" if "int8" in graph else "fp16"
     lines = [
         "# nvinfer of DeepStream; paths are relative to this file. The engine is built at the first start.",
         "[property]",
@@ -92,11 +93,11 @@ def deepstream_config(settings: Settings, *, graph: str, batch: int) -> str:
         f"net-scale-factor={_SCALE:.17g}",
         "model-color-format=0",  # RGB
         f"onnx-file=../../{graph}",
-        f"model-engine-file=../../{graph}_b{batch}_gpu0.engine",
+        f"model-engine-file=../../{graph}_b{batch}_gpu0_{precision}.engine",  # as nvinfer names what it builds
         "labelfile-path=labels.txt",
         f"infer-dims=3;{height};{width}",
         f"batch-size={batch}",
-        f"network-mode={1 if 'int8' in graph else 2}",  # INT8 by the graph's Q/DQ nodes, or FP16
+        f"network-mode={1 if precision == 'int8' else 2}",  # INT8 by the graph's Q/DQ nodes, or FP16
         f"num-detected-classes={len(settings.classes)}",
         "network-type=0",  # a detector
         "process-mode=1",  # on whole frames
