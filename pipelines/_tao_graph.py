@@ -9,7 +9,7 @@
 What goes in and out are the artifacts of the torch backend, so that evaluation, report and registry do not differ.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kfp import dsl, kubernetes
@@ -28,6 +28,26 @@ __all__ = ["TaoGraph"]
 
 _Artifacts = dict[str, PipelineArtifactChannel]
 _BATCH = (8, 16)  # of the engine: tuned for, largest
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """The models of a run: as checkpoints, and as TAO left them, both by name."""
+
+    models: _Artifacts = field(default_factory=dict)
+    trained: _Artifacts = field(default_factory=dict)
+
+    def add(
+        self,
+        name: str,
+        trained: PipelineArtifactChannel,
+        records: PipelineArtifactChannel | None = None,
+        parent: str = "",
+    ) -> None:
+        origin: dict[str, Any] = {"records": records} if records is not None else {}
+        origin |= {"parent": self.models[parent]} if parent else {}
+        task = components.tao_collect(trained=trained, name=name, **origin).set_display_name(f"collect-{name}")
+        self.models[name], self.trained[name] = task.outputs["model"], trained
 
 
 @dataclass(frozen=True)
@@ -58,22 +78,18 @@ class TaoGraph:
         Returns:
             The checkpoints by name, as the torch backend has them, and what TAO itself left, by the same names.
         """
-        p, mix = self.profile, sets["synthetic"]
-        models: _Artifacts = {}
-        trained: _Artifacts = {}
-
-        def add(name: str, made: PipelineArtifactChannel) -> None:
-            trained[name] = made
-            task = components.tao_collect(trained=made, name=name).set_display_name(f"collect-{name}")
-            models[name] = task.outputs["model"]
-
-        add("real", self._arm("real", p.real, sets["real"]))
-        add("synthetic", self._arm("synthetic", p.synthetic, sets["synthetic"]))
-        add("finetune", self._arm("finetune", p.finetune, sets["subset"], mix, trained["synthetic"]))
-        add("pruned", self._prune(models["finetune"], trained["finetune"]))
-        add("retrained", self._arm("retrain", p.retrain, sets["subset"], mix, trained["pruned"]))
-        add("qat", self._arm("qat", p.qat, sets["subset"], mix, trained["retrained"], qat=True))
-        return models, trained
+        p, mix, subset = self.profile, sets["synthetic"], sets["subset"]
+        chain = _Chain()
+        chain.add("real", *self._arm("real", p.real, sets["real"]))
+        chain.add("synthetic", *self._arm("synthetic", p.synthetic, sets["synthetic"]))
+        made = self._arm("finetune", p.finetune, subset, mix, chain.trained["synthetic"])
+        chain.add("finetune", *made, parent="synthetic")
+        chain.add("pruned", self._prune(chain.models["finetune"], chain.trained["finetune"]), parent="finetune")
+        made = self._arm("retrain", p.retrain, subset, mix, chain.trained["pruned"])
+        chain.add("retrained", *made, parent="pruned")
+        made = self._arm("qat", p.qat, subset, mix, chain.trained["retrained"], qat=True)
+        chain.add("qat", *made, parent="retrained")
+        return chain.models, chain.trained
 
     def engine(self, qat: PipelineArtifactChannel) -> PipelineArtifactChannel:
         """Export TAO's quantised checkpoint and build its engine."""
@@ -119,10 +135,11 @@ class TaoGraph:
         init: PipelineArtifactChannel | None = None,
         *,
         qat: bool = False,
-    ) -> PipelineArtifactChannel:
+    ) -> tuple[PipelineArtifactChannel, PipelineArtifactChannel]:
+        """Return what TAO left of a training, and the records that it was made from."""
         p = self.profile
         mixed: dict[str, Any] = {"synthetic": mix} if mix is not None and arm.synthetic_share > 0 else {}
-        records = components.tao_records(
+        prepared = components.tao_records(
             dataset=dataset,
             spec=arm_spec(p, arm, load_graph=init is not None, qat=qat),
             name=name,
@@ -133,17 +150,18 @@ class TaoGraph:
             synthetic_share=arm.synthetic_share if mixed else 0.0,
             **mixed,
         )
+        records = prepared.set_display_name(f"records-{name}").outputs["records"]
         start = {"init": init} if init is not None else {}
         task = components.tao_train(
             dataset=dataset,
-            records=records.set_display_name(f"records-{name}").outputs["records"],
+            records=records,
             name=name,
             gpus=p.tao.gpus,
             state=self.state,
             **mixed,
             **start,
         )
-        return self._on_gpu(task, f"train-{name}", p.tao.gpus).outputs["trained"]
+        return self._on_gpu(task, f"train-{name}", p.tao.gpus).outputs["trained"], records
 
     def _prune(self, model: PipelineArtifactChannel, trained: PipelineArtifactChannel) -> PipelineArtifactChannel:
         prune = self.profile.prune

@@ -1,5 +1,7 @@
 """Turn a TAO checkpoint into one that the other stages know."""
 
+from typing import Optional
+
 from kfp import dsl
 
 from aerodet.components._image import IMAGE
@@ -11,6 +13,8 @@ def tao_collect(
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     name: str,
+    records: Optional[dsl.Input[dsl.Dataset]] = None,
+    parent: Optional[dsl.Input[dsl.Model]] = None,
 ):
     """Turn what a TAO task left into the checkpoint that the other stages know.
 
@@ -19,6 +23,8 @@ def tao_collect(
         model: Checkpoint, its spec and its history.
         metrics: What the task logged in its ``status.json``, and the parameters.
         name: The arm's name.
+        records: What it was trained on, of ``tao_records``.
+        parent: Checkpoint that it started from.
     """
     from aerodet import stages
 

@@ -64,6 +64,10 @@ def commands(
     """Print the flow as lines for TAO's launcher, in order."""
     import shlex
 
+    if profile is not None:
+        typer.echo(
+            "note: TAO cannot search for a share of the parameters; -pth is the profile's threshold or 0.5", err=True
+        )
     for command in _flow(profile, setting, epochs=120, gpus=gpus, root=root).commands():
         typer.echo(f"{command.image}  {shlex.join(command.words())}" if inside else command.launcher())
 

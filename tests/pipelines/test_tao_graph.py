@@ -89,9 +89,13 @@ def test_arms_are_trained_on_the_containers_and_collected(tao):
     assert tao.producers("prune") == {"model": "train-finetune", "plan": "plan-prune"}
     assert tao.producers("train-retrain")["init"] == "prune"
     assert tao.producers("train-qat")["init"] == "train-retrain"
+    origin = {"trained": "train-qat", "records": "records-qat", "parent": "collect-retrained"}
+    assert tao.producers("collect-qat") == origin
+    assert tao.producers("collect-real") == {"trained": "train-real", "records": "records-real"}
+    assert tao.producers("collect-pruned") == {"trained": "prune", "parent": "collect-finetune"}
     for name in ("real", "synthetic", "finetune", "pruned", "retrained", "qat"):
         made = {"pruned": "prune", "retrained": "train-retrain"}.get(name, f"train-{name}")
-        assert tao.producers(f"collect-{name}") == {"trained": made}
+        assert tao.producers(f"collect-{name}")["trained"] == made
         assert tao.producers(f"evaluate-{name}") == {"model": f"collect-{name}", "dataset": "render-test"}
 
 

@@ -1,11 +1,12 @@
 import contextlib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tfrecord import example_pb2
 
 from aerodet.data._example import decode_example, encode_example
 
+QUICK = settings(max_examples=60, deadline=None)
 FLOATS = st.floats(width=32, allow_nan=False)
 INTS = st.integers(-(2**63), 2**63 - 1)
 FEATURES = st.dictionaries(
@@ -19,6 +20,7 @@ FEATURES = st.dictionaries(
 )
 
 
+@QUICK
 @given(FEATURES)
 def test_protobuf_reads_what_we_encode(features) -> None:
     message = example_pb2.Example.FromString(b"".join(encode_example(features)))
@@ -30,6 +32,7 @@ def test_protobuf_reads_what_we_encode(features) -> None:
         assert list(getattr(feature, lists[kind]).value) == values
 
 
+@QUICK
 @given(FEATURES)
 def test_we_decode_what_protobuf_encodes_and_what_we_encode(features) -> None:
     message = example_pb2.Example()
@@ -41,6 +44,7 @@ def test_we_decode_what_protobuf_encodes_and_what_we_encode(features) -> None:
     assert decode_example(b"".join(encode_example(features))) == wanted
 
 
+@QUICK
 @given(st.binary(max_size=60))
 def test_other_bytes_are_refused_or_read_but_nothing_else_happens(data) -> None:
     with contextlib.suppress(ValueError):

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from aerodet.data import ImageRecord, ImageSet, kitti_label, write_tfrecords
-from aerodet.detectnet.checkpoint import save_checkpoint
+from aerodet.detectnet.checkpoint import load_checkpoint, save_checkpoint
 from aerodet.detectnet.model import count_parameters
 from aerodet.detectnet.quantize import is_quantized
 from aerodet.detectnet.settings import settings_of
@@ -97,20 +97,31 @@ def tao_records(
 
 
 @stage("model")
-def tao_collect(*, trained: Path, model: Path, name: str) -> Outcome:
+def tao_collect(
+    *, trained: Path, model: Path, name: str, records: Path | None = None, parent: Path | None = None
+) -> Outcome:
     """Turn what a TAO task left into the checkpoint that the other stages know.
+
+    Containers write no provenance: with ``records`` and ``parent`` the checkpoint's own says what it was made from.
 
     Args:
         trained: results of ``train`` or ``prune``: ``model.hdf5``, ``spec.txt`` and ``status.json``.
         model: receives ``model.pt``, ``spec.txt`` and ``history.json``.
         name: the arm's name.
+        records: what it was trained on, of ``tao_records``.
+        parent: the checkpoint that it started from.
 
     Raises:
-        DataError: the task failed or left no result, or its checkpoint is damaged or of another network.
+        DataError: the task failed or left no result, or its checkpoint is damaged, of another network, or not of
+            ``records`` or ``parent``.
     """
     status = read_status(trained)
     experiment = read_spec(trained / "spec.txt")
     classes = settings_of(experiment, f"the spec of {name}").classes
+    if records is not None and (records / "spec.txt").read_bytes() != (trained / "spec.txt").read_bytes():
+        raise DataError(f"the results of {name} are not of its records: their specs differ; train it again")
+    if parent is not None and tuple(load_checkpoint(parent)["classes"]) != classes:
+        raise DataError(f"{name} detects {', '.join(classes)}, which its parent does not; give the one it started from")
     network = read_weights(trained / "model.hdf5")
     if network.architecture.num_classes != len(classes):
         raise DataError(

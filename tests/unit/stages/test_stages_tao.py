@@ -8,11 +8,12 @@ import torch
 
 from aerodet import stages
 from aerodet.data import ImageRecord, ImageSet, ImageSetWriter, read_tfrecords
-from aerodet.detectnet.checkpoint import load_model
+from aerodet.detectnet.checkpoint import load_model, save_checkpoint
 from aerodet.detectnet.model import DetectNet
 from aerodet.detectnet.spec import format_spec, parse_spec, read_spec
 from aerodet.detectnet.spec_builder import SpecOptions, build_spec
 from aerodet.errors import DataError, SpecError
+from aerodet.stages._report import _curves
 from aerodet.tao.weights import write_weights
 
 OPTIONS = SpecOptions(layers=10, image_width=64, image_height=64, batch_size=4, coverage_threshold=0.05)
@@ -128,6 +129,17 @@ def test_a_collected_checkpoint_goes_through_the_other_stages(tmp_path, trained,
     assert 0 < plan.metrics["threshold"] <= 1
 
 
+def test_a_training_that_logged_no_epoch_has_no_curve_in_the_report(tmp_path) -> None:
+    inputs = {}
+    for name in ("real", "synthetic", "finetune", "retrained", "qat"):
+        inputs[f"model_{name}"] = tmp_path / name
+        (tmp_path / name).mkdir()
+        history = [{"epoch": 0, "loss": 3.0}, {"epoch": 1, "loss": 2.0}] if name == "qat" else []
+        (tmp_path / name / "history.json").write_text(json.dumps(history))
+    (curve,) = _curves(inputs)
+    assert (curve.key, curve.loss, curve.ap50) == ("qat", ((0, 3.0), (1, 2.0)), ())
+
+
 def test_a_failed_task_or_another_network_is_a_clear_error(tmp_path, trained) -> None:
     spec = format_spec(build_spec(SpecOptions(layers=10, classes=("a", "b"))))
     (trained / "spec.txt").write_text(spec)
@@ -141,6 +153,18 @@ def test_a_failed_task_or_another_network_is_a_clear_error(tmp_path, trained) ->
     with pytest.raises(DataError, match="failed: Ran out of GPU memory"):
         stages.tao_collect(trained=trained, model=tmp_path / "model", name="real")
     assert not (tmp_path / "model").exists()
+
+
+def test_results_that_are_not_of_their_records_or_parent_are_refused(tmp_path, trained) -> None:
+    origin, parent = tmp_path / "records", tmp_path / "parent"
+    for folder in (origin, parent):
+        folder.mkdir()
+    (origin / "spec.txt").write_text(SPEC)
+    with pytest.raises(DataError, match="the results of real are not of its records"):
+        stages.tao_collect(trained=trained, model=tmp_path / "model", name="real", records=origin)
+    save_checkpoint(parent / "model.pt", DetectNet(layers=10), spec=SPEC, classes=("ship",))
+    with pytest.raises(DataError, match="real detects aircraft, which its parent does not"):
+        stages.tao_collect(trained=trained, model=tmp_path / "model", name="real", parent=parent)
 
 
 def test_figures_of_trainer_and_deploy_are_told_apart(tmp_path) -> None:
