@@ -25,7 +25,8 @@ from tfrecord import TFRecordWriter
 from tfrecord.example_pb2 import Example
 
 from aerodet.data import ImageRecord, kitti_label
-from aerodet.data.tfrecord import _encode, _parse, write_records
+from aerodet.data._records import write_records
+from aerodet.data.tfrecord import _encode, _parse
 from aerodet.deploy._cpu import cpu_name
 
 LEAST_RATE, LEAST_RATIO = 300, 3  # MB/s, times

@@ -140,7 +140,7 @@ def _architecture(layers: _Layers, path: Path, num_classes: int | None) -> Archi
             "the torch backend has no other networks"
         )
     if "output_cov" in layers:
-        classes = _weight(layers, "output_cov", "kernel", path).shape[-1]
+        classes = _outputs(layers, "output_cov", path)
     elif num_classes is not None:
         classes = num_classes
     else:
@@ -148,7 +148,7 @@ def _architecture(layers: _Layers, path: Path, num_classes: int | None) -> Archi
     projected = "block_1b_conv_shortcut" in layers
     plain = Architecture(layers=_BLOCKS[blocks], num_classes=classes, all_projections=projected)
     full = {name: conv.out_channels for name, conv in DetectNet(plain).convolutions()}
-    found = {name: _weight(layers, name, "kernel", path).shape[-1] for name in full if name in layers}
+    found = {name: _outputs(layers, name, path) for name in full if name in layers}
     return Architecture(
         layers=plain.layers,
         num_classes=classes,
@@ -156,6 +156,14 @@ def _architecture(layers: _Layers, path: Path, num_classes: int | None) -> Archi
         use_batch_norm="bn_conv1" in layers,
         channels={name: count for name, count in found.items() if count != full[name]},
     )
+
+
+def _outputs(layers: _Layers, layer: str, path: Path) -> int:
+    """Return a convolution's output channels."""
+    kernel = _weight(layers, layer, "kernel", path)
+    if kernel.ndim != 4:
+        raise DataError(f"{path}: {layer}/kernel has the shape {kernel.shape}, which is no convolution's")
+    return int(kernel.shape[-1])
 
 
 def _weight(layers: _Layers, layer: str, weight: str, path: Path) -> NDArray[np.float32]:
@@ -176,16 +184,12 @@ def _compare(wanted: set[str], found: set[str], path: Path) -> None:
 
 def _modules(model: DetectNet) -> Iterator[tuple[str, nn.Module]]:
     """Yield (Keras layer name, module) of everything that has weights."""
-    yield "conv1", model.conv1
-    yield "bn_conv1", model.bn_conv1
+    pairs: list[tuple[str, nn.Module | None]] = [("conv1", model.conv1), ("bn_conv1", model.bn_conv1)]
     for name, block in model.blocks():
         for part in ("1", "2", "shortcut"):
-            convolution, norm = getattr(block, f"conv_{part}"), getattr(block, f"bn_{part}")
-            if convolution is not None:
-                yield f"{name}_conv_{part}", convolution
-                yield f"{name}_bn_{part}", norm
-    for head in _HEADS:
-        yield head, getattr(model, head)
+            pairs += [(f"{name}_{kind}_{part}", getattr(block, f"{kind}_{part}")) for kind in ("conv", "bn")]
+    pairs += [(head, getattr(model, head)) for head in _HEADS]
+    yield from ((name, module) for name, module in pairs if module is not None and _names(module))
 
 
 def _names(module: nn.Module) -> Mapping[str, str]:

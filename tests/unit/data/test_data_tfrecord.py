@@ -7,7 +7,8 @@ import pytest
 from tfrecord.reader import tfrecord_loader
 
 from aerodet.data import ImageFiles, ImageRecord, write_kitti
-from aerodet.data.tfrecord import read_records, read_tfrecords, shard_name, write_records, write_tfrecords
+from aerodet.data._records import read_records, write_records
+from aerodet.data.tfrecord import read_tfrecords, shard_name, write_tfrecords
 from aerodet.errors import DataError, SpecError
 
 CLASSES = ("aircraft", "Fire Truck")

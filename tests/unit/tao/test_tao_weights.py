@@ -156,6 +156,16 @@ def test_torch_to_hdf5_to_torch_is_the_identity_for_a_pruned_network(tmp_path: P
     )
 
 
+@pytest.mark.parametrize("options", [{"use_batch_norm": False}, {"all_projections": True}], ids=lambda o: next(iter(o)))
+def test_other_forms_of_the_network_go_there_and_back(tmp_path: Path, options: dict) -> None:
+    model = DetectNet(layers=18, num_classes=1, width=0.25, **options)
+    write_weights(model, tmp_path / "a.hdf5", size=(64, 64))
+    again = read_weights(tmp_path / "a.hdf5")
+    assert count_parameters(again) == count_parameters(model)
+    state = {name: value for name, value in model.state_dict().items() if "num_batches" not in name}
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in state.items())
+
+
 def test_the_written_file_describes_the_network_to_keras(tmp_path: Path) -> None:
     write_weights(DetectNet(layers=18, num_classes=1), tmp_path / "a.hdf5", size=(544, 960))
     with h5py.File(tmp_path / "a.hdf5") as file:
@@ -233,6 +243,9 @@ def test_another_network_is_named(tmp_path: Path) -> None:
         r"stages have 2, 2, 2, 1 blocks": lambda layers: layers.pop("block_4b_conv_1"),
         r"lacks layers: block_2a_bn_1;": lambda layers: layers.pop("block_2a_bn_1"),
         r"has layers that the network has not: fc;": lambda layers: layers.update(fc={"kernel": np.zeros((2, 2))}),
+        r"conv1/kernel has the shape \(\), which is no convolution's": lambda layers: layers["conv1"].update(
+            kernel=np.float32(1)
+        ),
         r"layer conv1 has no bias": lambda layers: layers["conv1"].pop("bias"),
         r"block_1a_conv_1/kernel has the shape": lambda layers: layers["block_1a_conv_1"].update(
             kernel=np.zeros((3, 3, 9, 16), np.float32)
