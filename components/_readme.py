@@ -10,7 +10,7 @@ import argparse
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -56,7 +56,7 @@ def stale() -> dict[Path, str]:
 
 def tables(component: BaseComponent) -> str:
     """Return a component's inputs, outputs and parameters as Markdown."""
-    function = component.python_func
+    function = function_of(component)
     described = {name: " ".join(text.split()) for name, text in _ARGUMENT.findall(inspect.getdoc(function) or "")}
     kinds: dict[str, list[list[str]]] = {"Inputs": [], "Outputs": [], "Parameters": []}
     for name, parameter in inspect.signature(function).parameters.items():
@@ -69,6 +69,12 @@ def tables(component: BaseComponent) -> str:
         else:
             kinds["Parameters"].append([f"`{name}`", _type(parameter), _default(parameter), text])
     return "\n".join(line for heading, rows in kinds.items() if rows for line in _table(heading, rows))
+
+
+def function_of(component: BaseComponent) -> Callable[..., Any]:
+    """Return the function that declares a component, whether it runs our Python or a container."""
+    function: Callable[..., Any] = getattr(component, "pipeline_func", None) or component.python_func
+    return function
 
 
 def _table(heading: str, rows: list[list[str]]) -> Iterator[str]:

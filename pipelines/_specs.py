@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aerodet.detectnet.spec import format_spec
 from aerodet.detectnet.spec_builder import SpecOptions, build_spec
 from aerodet.pipelines.profiles import Arm, Profile
 
-__all__ = ["arm_spec"]
+__all__ = ["arm_spec", "shared_options"]
 
 
 def arm_spec(profile: Profile, arm: Arm, *, load_graph: bool, qat: bool) -> str:
@@ -21,8 +23,21 @@ def arm_spec(profile: Profile, arm: Arm, *, load_graph: bool, qat: bool) -> str:
     Raises:
         SpecError: a value is out of TAO's limits.
     """
+    options = replace(
+        shared_options(profile),
+        load_graph=load_graph,
+        pretrained="init/model.pt" if load_graph else "",
+        enable_qat=qat,
+        min_learning_rate=min(profile.training.min_learning_rate, arm.max_learning_rate),
+        max_learning_rate=arm.max_learning_rate,
+    )
+    return format_spec(build_spec(options))
+
+
+def shared_options(profile: Profile) -> SpecOptions:
+    """Return what the specs of all trainings of a profile have in common."""
     t, a, m = profile.training, profile.training.augmentation, profile.model
-    options = SpecOptions(
+    return SpecOptions(
         classes=tuple(profile.classes),
         image_width=profile.size,
         image_height=profile.size,
@@ -30,12 +45,8 @@ def arm_spec(profile: Profile, arm: Arm, *, load_graph: bool, qat: bool) -> str:
         width=m.width,
         all_projections=m.all_projections,
         bn_momentum=m.bn_momentum,
-        load_graph=load_graph,
-        pretrained="init/model.pt" if load_graph else "",
-        enable_qat=qat,
         batch_size=t.batch_size,
-        min_learning_rate=min(t.min_learning_rate, arm.max_learning_rate),
-        max_learning_rate=arm.max_learning_rate,
+        min_learning_rate=t.min_learning_rate,
         soft_start=t.soft_start,
         annealing=t.annealing,
         regularizer="l1" if t.l1_weight else "none",
@@ -63,4 +74,3 @@ def arm_spec(profile: Profile, arm: Arm, *, load_graph: bool, qat: bool) -> str:
         first_validation_epoch=t.validation_period,
         seed=profile.seed,
     )
-    return format_spec(build_spec(options))

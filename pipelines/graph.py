@@ -9,8 +9,8 @@
                                           └─► prune ─► retrain ─► QAT ─► export ─► evaluate, benchmark ─► publish
                                                                                                      └─► report
 
-The profile chooses at compile time where images come from (rendered or a folder of one's own) and every number; seed,
-sources and addresses stay parameters of the run.
+The profile chooses at compile time where images come from (rendered or a folder of one's own), who trains (``backend``:
+PyTorch, or NVIDIA's TAO containers) and every number; seed, sources and addresses stay parameters of the run.
 """
 
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from kfp.dsl.pipeline_channel import PipelineArtifactChannel, PipelineParameterC
 
 from aerodet import components
 from aerodet.pipelines._specs import arm_spec
+from aerodet.pipelines._tao_graph import TaoGraph
 from aerodet.pipelines.profiles import Arm, Profile
 from aerodet.synth import look_text
 
@@ -74,11 +75,20 @@ def build_pipeline(profile: Profile) -> dsl.graph_component.GraphComponent:
         subset = components.sample(dataset=sets["real"], fraction=fraction, seed=seed)
         sets["subset"] = subset.set_display_name("sample").outputs["subset"]
         audit = components.audit(real=sets["real"], synthetic=sets["synthetic"], test=sets["test"])
-        models = _train(run, sets)
-        bundles = _export(run, models)
+        tao = TaoGraph(profile, seed, state) if profile.backend == "tao" else None
+        if tao is not None:
+            models, trained = tao.train(sets)
+            engine = tao.engine(trained["qat"])
+            bundles = _export(run, models, engine)
+        else:
+            models = _train(run, sets)
+            bundles = _export(run, models)
         evaluations = {name: _evaluate(model, sets["test"], name) for name, model in models.items()}
-        for name, graph in (("int8", "model.int8.onnx"), ("int8_cpu", "model.int8.cpu.onnx")):
-            evaluations[name] = _evaluate(bundles["int8"], sets["test"], name, graph)
+        if tao is not None:
+            evaluations["int8"] = tao.evaluate(trained["qat"], engine, bundles["int8"], sets["test"])
+        else:
+            evaluations["int8"] = _evaluate(bundles["int8"], sets["test"], "int8", "model.int8.onnx")
+        evaluations["int8_cpu"] = _evaluate(bundles["int8"], sets["test"], "int8_cpu", "model.int8.cpu.onnx")
         benchmark = components.benchmark(
             float_bundle=bundles["float"], int8_bundle=bundles["int8"], **profile.benchmark.model_dump()
         ).outputs["benchmark"]
@@ -144,11 +154,14 @@ def _train(run: _Run, sets: dict[str, PipelineArtifactChannel]) -> dict[str, Pip
     return models
 
 
-def _export(run: _Run, models: dict[str, PipelineArtifactChannel]) -> dict[str, PipelineArtifactChannel]:
+def _export(
+    run: _Run, models: dict[str, PipelineArtifactChannel], tao: PipelineArtifactChannel | None = None
+) -> dict[str, PipelineArtifactChannel]:
     export = run.profile.export
+    others = {"tao": tao} if tao is not None else {}
     whole = components.export(model=models["finetune"], engine="none").set_display_name("export-float")
     small = components.export(
-        model=models["qat"], engine=export.engine, compute_capabilities=export.compute_capabilities
+        model=models["qat"], engine=export.engine, compute_capabilities=export.compute_capabilities, **others
     ).set_display_name("export-int8")
     return {"float": whole.outputs["bundle"], "int8": small.outputs["bundle"]}
 

@@ -45,7 +45,7 @@ def name(path: Path) -> str:
 
 def test_every_floor_has_files():
     assert len(LIBRARY) > 50
-    assert len(DECLARATIONS) >= 11
+    assert len(DECLARATIONS) >= 22
     assert CLI
 
 
@@ -75,11 +75,16 @@ def test_a_component_only_declares(path):
     assert all(isinstance(node, ast.Import | ast.ImportFrom) for node in above)
     assert isinstance(function, ast.FunctionDef)
     assert function.name == stage
-    assert [ast.unparse(decorator) for decorator in function.decorator_list] == [
-        "dsl.component(base_image=IMAGE, install_kfp_package=False)"
-    ]
+    (decorator,) = [ast.unparse(decorator) for decorator in function.decorator_list]
     documentation, *body = function.body
     assert isinstance(documentation, ast.Expr)
+    if decorator == "dsl.container_component":
+        (answer,) = body
+        assert isinstance(answer, ast.Return)
+        assert isinstance(answer.value, ast.Call)
+        assert ast.unparse(answer.value.func) == "dsl.ContainerSpec"
+        return
+    assert decorator == "dsl.component(base_image=IMAGE, install_kfp_package=False)"
     assert [ast.unparse(node) for node in body] == [
         "from aerodet import stages",
         f"stages.run(stages.{stage}, locals())",

@@ -1,6 +1,6 @@
 """Export a checkpoint for its consumers."""
 
-from typing import List
+from typing import List, Optional
 
 from kfp import dsl
 
@@ -15,6 +15,7 @@ def export(
     engine: str = "auto",
     compute_capabilities: List[str] = ["8.9"],  # noqa: B006 - KFP reads the default, nobody changes it
     batch: int = 16,
+    tao: Optional[dsl.Input[dsl.Model]] = None,
 ):
     """Export ONNX, and for a quantised model INT8 graphs, calibration files and TensorRT engines.
 
@@ -25,6 +26,7 @@ def export(
         engine: ``auto``: a TensorRT engine where a builder is installed; ``none``.
         compute_capabilities: GPUs to build for on a machine that has none.
         batch: Largest batch of the engine.
+        tao: Results of ``tao_engine`` to put beside them.
     """
     from aerodet import stages
 

@@ -9,7 +9,7 @@ import typer
 
 import aerodet
 from aerodet.errors import AerodetError
-from aerodet.pipelines.cli import data, model, run, runs, spec, synth
+from aerodet.pipelines.cli import data, engine, model, run, runs, spec, synth, tao
 from aerodet.pipelines.local import StoppedError
 
 __all__ = ["app", "main"]
@@ -27,7 +27,9 @@ app.command()(runs.report)
 app.command()(model.model)
 app.command()(synth.synth)
 app.add_typer(data.app, name="data")
+app.add_typer(engine.app, name="engine")
 app.add_typer(spec.app, name="spec")
+app.add_typer(tao.app, name="tao")
 
 
 def main() -> None:

@@ -82,6 +82,11 @@ def _profile(name: str, settings: list[str], **sources: Any) -> Profile:
     from aerodet.pipelines.profiles import load_profile
 
     profile = load_profile(name, settings).with_sources(**sources)
+    if profile.backend == "tao":
+        raise UserError(
+            f"profile {profile.name} trains with NVIDIA's TAO containers, which run on a cluster only; submit it there "
+            "or train here with --set backend=torch"
+        )
     check(profile)
     return profile
 

@@ -11,6 +11,7 @@ from aerodet.pipelines.profiles._model import (
     Profile,
     Prune,
     Publish,
+    Tao,
     Training,
 )
 from aerodet.pipelines.profiles._read import load_profile, profile_names
@@ -26,6 +27,7 @@ __all__ = [
     "Profile",
     "Prune",
     "Publish",
+    "Tao",
     "Training",
     "load_profile",
     "profile_names",

@@ -18,6 +18,7 @@ __all__ = [
     "Profile",
     "Prune",
     "Publish",
+    "Tao",
     "Training",
 ]
 
@@ -167,6 +168,16 @@ class Benchmark(_Section):
     pairs: Count = 30
 
 
+class Tao(_Section):
+    """The pods of NVIDIA's TAO containers, with ``backend: tao``. Secrets go by their names in the cluster."""
+
+    gpus: Count = Field(1, description="of a training; the other tasks take one")
+    accelerator: str = Field("nvidia.com/gpu", description="resource that a GPU is asked for by")
+    shared_memory: str = Field("16Gi", description="/dev/shm, in which the data loader hands images over")
+    pull_secret: str = Field("", description="Kubernetes secret of type dockerconfigjson for nvcr.io; empty: none")
+    key_secret: str = Field("", description="Kubernetes secret whose key NGC_API_KEY the pods get; empty: none")
+
+
 class Publish(_Section):
     """Where the engine goes."""
 
@@ -176,7 +187,8 @@ class Publish(_Section):
 class Profile(_Section):
     """A whole run.
 
-    ``size`` is the side in pixels of tiles, scenes and the network's input; a multiple of 16.
+    ``size`` is the side in pixels of tiles, scenes and the network's input; a multiple of 16. ``backend`` says who
+    trains: the PyTorch trainer in our own image, or NVIDIA's TAO containers on a cluster.
     """
 
     name: str
@@ -196,6 +208,8 @@ class Profile(_Section):
     prune: Prune = Prune()  # type: ignore[call-arg]
     export: Export = Export()  # type: ignore[call-arg]
     benchmark: Benchmark = Benchmark()
+    backend: Literal["torch", "tao"] = "torch"
+    tao: Tao = Tao()  # type: ignore[call-arg]
     publish: Publish = Publish()
 
     def with_sources(

@@ -1,4 +1,4 @@
-"""Labelled images: COCO and KITTI in and out, image sets in shards, tiles, splits and audits.
+"""Labelled images: COCO and KITTI in and out, TFRecords, image sets in shards, tiles, splits and audits.
 
 ::
 
@@ -21,6 +21,7 @@ from aerodet.data.pixels import decode_image, encode_image
 from aerodet.data.records import Boxes, ImageFiles, ImageRecord, Images, Labels, Pixels
 from aerodet.data.shards import ANNOTATIONS, ImageSet, ImageSetWriter, coco_document
 from aerodet.data.splits import Split, split_by_fraction
+from aerodet.data.tfrecord import Frame, TFRecordReport, read_tfrecords, write_tfrecords
 from aerodet.data.tiles import Tile, TileReport, tile_frame, tile_grid, tile_images
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "CocoSource",
     "Duplicates",
     "Finding",
+    "Frame",
     "ImageFiles",
     "ImageRecord",
     "ImageSet",
@@ -42,6 +44,7 @@ __all__ = [
     "Pixels",
     "SetAudit",
     "Split",
+    "TFRecordReport",
     "Tile",
     "TileReport",
     "audit",
@@ -56,9 +59,11 @@ __all__ = [
     "kitti_label",
     "read_coco",
     "read_kitti",
+    "read_tfrecords",
     "split_by_fraction",
     "tile_frame",
     "tile_grid",
     "tile_images",
     "write_kitti",
+    "write_tfrecords",
 ]

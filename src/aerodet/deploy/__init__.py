@@ -9,7 +9,7 @@ from aerodet.deploy.calibration import (
     write_calibration_cache,
     write_calibration_json,
 )
-from aerodet.deploy.engine import EngineInfo, available_builder, build_engine, engine_summary
+from aerodet.deploy.engine import EngineInfo, available_builder, build_engine, engine_summary, rebuild_engine
 from aerodet.deploy.onnx import OnnxDetector, Target, export_float, export_int8, open_session
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "open_session",
     "read_calibration_cache",
     "read_calibration_json",
+    "rebuild_engine",
     "tensor_scales",
     "write_bundle",
     "write_calibration_cache",

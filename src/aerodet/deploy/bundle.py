@@ -10,8 +10,12 @@ from typing import Any
 from aerodet.deploy.calibration import tensor_scales, write_calibration_cache, write_calibration_json
 from aerodet.deploy.engine import METADATA, EngineInfo, available_builder, build_engine
 from aerodet.deploy.onnx import export_float, export_int8
+from aerodet.deploy.serving import write_serving
+from aerodet.deploy.tao_engine import TAO_PURPOSES, add_tao_engine
 from aerodet.detectnet.model import DetectNet, count_parameters
 from aerodet.detectnet.quantize import is_quantized
+from aerodet.detectnet.settings import settings_of
+from aerodet.detectnet.spec import parse_spec
 from aerodet.errors import SpecError
 from aerodet.files import atomic_path, file_digest, read_json, write_json, write_text
 
@@ -27,6 +31,15 @@ _PURPOSES = {
     "labels.txt": "Class names, one a line, in the order of the output channels.",
     "spec.txt": "The experiment spec that trained the model; its postprocessing belongs to the model.",
     METADATA: "For each engine: its builder, version, GPUs, batch sizes, and the command that builds it again.",
+    **TAO_PURPOSES,
+    "serving/decoder.json": "Pre- and post-processing of the model in numbers.",
+    "serving/decoder.py": "Decoder in NumPy alone, with an example: copy it into a program of your own.",
+    "serving/deepstream/config_infer.txt": "Configuration of DeepStream's nvinfer for the graph of this bundle.",
+    "serving/deepstream/labels.txt": "The labels for it.",
+    "serving/triton/detectnet/config.pbtxt": "Triton's configuration; serving/triton is a model repository.",
+    "serving/triton/detectnet/labels.txt": "The labels for it.",
+    "serving/triton/detectnet/1/model.onnx": "The graph that Triton serves: the same as above.",
+    "serving/triton/detectnet/1/model.plan": "The engine that Triton serves: the same as model.tao.engine.",
 }
 
 
@@ -39,6 +52,7 @@ def write_bundle(
     size: tuple[int, int],
     engines: Sequence[str | None] = (None,),
     batch: tuple[int, int, int] = (1, 8, 16),
+    tao: Path | None = None,
 ) -> dict[str, Any]:
     """Export a model into a folder, which appears whole or not at all.
 
@@ -54,6 +68,8 @@ def write_bundle(
         engines: compute capabilities to build engines for; None is the choice of
             :func:`~aerodet.deploy.engine.available_builder`; empty builds none.
         batch: smallest, best and largest batch of the engines.
+        tao: what TAO exported and built from the same network, to be put beside it; see
+            :func:`~aerodet.deploy.tao_engine.add_tao_engine`.
 
     Returns:
         The content of ``files.json``: ``classes``, ``size``, ``quantized``, ``parameters``, ``engines`` and ``files``,
@@ -61,8 +77,10 @@ def write_bundle(
 
     Raises:
         SpecError: the classes are not as many as the model's, or see :func:`~aerodet.deploy.onnx.export_int8`.
+        DataError: what TAO left is not whole, or its graph is of another network.
         MachineError: an engine is wanted and TensorRT is not installed or fails.
     """
+    settings = settings_of(parse_spec(spec))
     if len(classes) != model.architecture.num_classes:
         raise SpecError(f"the model has {model.architecture.num_classes} classes, but {len(classes)} names were given")
     quantized = is_quantized(model)
@@ -79,6 +97,15 @@ def write_bundle(
             write_calibration_json(temporary / "calibration.json", tensor_scales(model))
             write_calibration_cache(temporary / "calibration.cache", tensor_scales(model))
         built = [_engine(source, temporary, capability, batch) for capability in engines]
+        if tao is not None:
+            built.append(add_tao_engine(tao, temporary, size))
+        write_serving(
+            temporary,
+            settings,
+            quantized=quantized,
+            batch=batch[2],
+            engine=built[-1].file if tao is not None else None,
+        )
         content = {
             "classes": list(classes),
             "size": list(size),
@@ -105,12 +132,13 @@ def _engine_purpose(info: EngineInfo) -> str:
 
 
 def _listing(folder: Path, purposes: dict[str, str]) -> list[dict[str, Any]]:
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return [
         {
-            "name": path.name,
-            "sha256": file_digest(path),
-            "bytes": path.stat().st_size,
-            "purpose": purposes[path.name],
+            "name": name,
+            "sha256": file_digest(folder / name),
+            "bytes": (folder / name).stat().st_size,
+            "purpose": purposes[name],
         }
-        for path in sorted(folder.iterdir())
+        for name in names
     ]

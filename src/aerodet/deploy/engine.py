@@ -22,7 +22,15 @@ from aerodet.deploy._graph import INPUT
 from aerodet.errors import DataError, MachineError, SpecError
 from aerodet.files import atomic_path, file_digest, read_json, write_json
 
-__all__ = ["METADATA", "EngineInfo", "available_builder", "build_engine", "engine_summary"]
+__all__ = [
+    "METADATA",
+    "EngineInfo",
+    "available_builder",
+    "build_engine",
+    "engine_summary",
+    "note_engine",
+    "rebuild_engine",
+]
 
 METADATA = "engine.json"
 _RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")  # in the order of the bits in its plan header
@@ -45,6 +53,7 @@ class EngineInfo:
         onnx: name and ``onnx_sha256`` digest of the graph it was built from.
         rebuild: command lines that build one anew: with aerodet, and with TensorRT's own ``trtexec`` on the machine
             that shall run it.
+        gpu: name of the GPU that it was built on and for; "" where it was built without one.
     """
 
     file: str
@@ -58,6 +67,7 @@ class EngineInfo:
     onnx: str
     onnx_sha256: str
     rebuild: dict[str, str]
+    gpu: str = ""
 
 
 def available_builder(compute_capability: str | None = None) -> tuple[str, str | None]:
@@ -129,11 +139,39 @@ def build_engine(
         onnx=onnx_path.name,
         onnx_sha256=file_digest(onnx_path),
         rebuild=_rebuild(onnx_path.name, out_path.name, compute_capability, batch, size, flags),
+        gpu=_local_gpu("name") or "" if builder == "tensorrt" else "",
     )
-    metadata = out_path.with_name(METADATA)
-    others = read_json(metadata) if metadata.is_file() else {}
-    write_json(metadata, {**others, out_path.name: asdict(info)})
+    note_engine(out_path, info)
     return info
+
+
+def rebuild_engine(bundle: Path, out_path: Path, *, compute_capability: str | None = None) -> EngineInfo:
+    """Build an engine anew from a bundle: for the GPU and the TensorRT of this machine, or for another GPU.
+
+    Args:
+        bundle: the export; its INT8 graph is taken where there is one, and the batches of its own engine.
+        out_path: the ``.engine`` file, outside of the bundle, whose list of files it is not in.
+        compute_capability: see :func:`available_builder`.
+
+    Raises:
+        DataError: there is no bundle.
+        SpecError: see :func:`build_engine`.
+        MachineError: see :func:`build_engine`.
+    """
+    try:
+        content = read_json(bundle / "files.json")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{bundle} is not an export: it has no readable files.json; name the folder of one") from error
+    graph = bundle / ("model.int8.onnx" if content["quantized"] else "model.onnx")
+    smallest, best, largest = content["engines"][0]["batch"] if content["engines"] else (1, 8, 16)
+    return build_engine(graph, out_path, compute_capability=compute_capability, batch=(smallest, best, largest))
+
+
+def note_engine(path: Path, info: EngineInfo) -> None:
+    """Note an engine in the ``engine.json`` beside it."""
+    metadata = path.with_name(METADATA)
+    others = read_json(metadata) if metadata.is_file() else {}
+    write_json(metadata, {**others, path.name: asdict(info)})
 
 
 def engine_summary(path: Path) -> dict[str, Any]:
@@ -261,10 +299,15 @@ def _module(name: str) -> ModuleType | None:
         return None
 
 
-@cache
 def _local_capability() -> str | None:
-    """Return the compute capability of this machine's first GPU, as its driver tells it."""
-    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader", "--id=0"]
+    """Return the compute capability of this machine's first GPU."""
+    return _local_gpu("compute_cap")
+
+
+@cache
+def _local_gpu(field: str) -> str | None:
+    """Return what the driver says of this machine's first GPU, or None where there is none."""
+    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader", "--id=0"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):

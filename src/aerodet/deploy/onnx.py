@@ -7,7 +7,7 @@ All graphs have a dynamic batch, a fixed size, the input ``input_1`` [N, 3, H, W
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,9 +22,13 @@ from aerodet.detectnet.model import DetectNet
 from aerodet.errors import DataError
 from aerodet.files import atomic_path
 
-__all__ = ["OnnxDetector", "Target", "export_float", "export_int8", "open_session"]
+__all__ = ["OnnxDetector", "Target", "detector_tensors", "export_float", "export_int8", "open_session"]
 
 Target = Literal["tensorrt", "onnxruntime"]
+_TENSORS = (
+    (INPUT, BBOX, COVERAGE),
+    (f"{INPUT}:0", f"{BBOX}/BiasAdd:0", f"{COVERAGE}/Sigmoid:0"),
+)
 _GRAPHS = {"tensorrt": TensorRTGraph, "onnxruntime": OnnxRuntimeGraph}
 
 
@@ -91,6 +95,30 @@ def open_session(path: Path, threads: int | None = None) -> onnxruntime.Inferenc
         raise DataError(f"{path} is not an ONNX model that ONNX Runtime reads ({error})") from error
 
 
+def detector_tensors(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[str, str, str]:
+    """Find the tensors of a DetectNet_v2 by their names.
+
+    Args:
+        path: the graph, for the message.
+        inputs: names of its inputs.
+        outputs: names of its outputs.
+
+    Returns:
+        The names of input, boxes and coverage: ours and TAO's, or those of NGC's models and TAO's route through
+        TensorFlow (``input_1:0``, ``output_bbox/BiasAdd:0``, ``output_cov/Sigmoid:0``).
+
+    Raises:
+        DataError: there are others.
+    """
+    for names in _TENSORS:
+        if names[0] in inputs and set(names[1:]) <= set(outputs):
+            return names
+    raise DataError(
+        f"{path} is not a DetectNet_v2: its inputs are {', '.join(inputs)} and its outputs {', '.join(outputs)}, where "
+        f"{INPUT}, {BBOX} and {COVERAGE} are wanted; export it with TAO 5 or aerodet"
+    )
+
+
 class OnnxDetector:
     """Runs an exported graph on the CPU.
 
@@ -106,10 +134,10 @@ class OnnxDetector:
         self.path = path
         self._session = open_session(path, threads)
         inputs = {tensor.name: tensor.shape for tensor in self._session.get_inputs()}
-        outputs = {tensor.name for tensor in self._session.get_outputs()}
-        if INPUT not in inputs or not {BBOX, COVERAGE} <= outputs:
-            raise DataError(f"{path} is not a DetectNet_v2: it needs {INPUT}, {BBOX} and {COVERAGE}")
-        self.size: tuple[int, int] = (inputs[INPUT][2], inputs[INPUT][3])
+        outputs = [tensor.name for tensor in self._session.get_outputs()]
+        self._names = detector_tensors(path, list(inputs), outputs)
+        _, _, height, width = inputs[self._names[0]]
+        self.size: tuple[int, int] = (height, width)
         metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.classes: tuple[str, ...] = tuple(json.loads(metadata.get("classes", "[]")))
 
@@ -129,8 +157,8 @@ class OnnxDetector:
             images = np.divide(images.transpose(0, 3, 1, 2), np.float32(255), dtype=np.float32)
         if images.shape[1:] != (3, *self.size):
             raise DataError(f"{self.path.name} takes RGB images of {self.size[0]}x{self.size[1]}, not {images.shape}")
-        feed = {INPUT: np.ascontiguousarray(images, np.float32)}
-        coverage, boxes = self._session.run([COVERAGE, BBOX], feed)
+        name, bbox, cov = self._names
+        coverage, boxes = self._session.run([cov, bbox], {name: np.ascontiguousarray(images, np.float32)})
         return coverage, boxes
 
 

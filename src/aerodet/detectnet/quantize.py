@@ -22,6 +22,7 @@ from aerodet.errors import SpecError
 __all__ = [
     "ActivationQuantizer",
     "QuantizedConv2d",
+    "activation_quantizers",
     "activation_scales",
     "fake_quantize",
     "is_quantized",
@@ -114,6 +115,15 @@ def activation_scales(model: DetectNet) -> dict[str, float]:
     Raises:
         SpecError: the model is not quantised.
     """
+    return {name: float(quantizer.extent) for name, quantizer in activation_quantizers(model).items()}
+
+
+def activation_quantizers(model: DetectNet) -> dict[str, ActivationQuantizer]:
+    """Return every activation's quantiser, by TAO tensor name, in the order of the network.
+
+    Raises:
+        SpecError: the model is not quantised.
+    """
     if not is_quantized(model):
         raise SpecError("the model has no activation scales; run quantisation-aware training first")
     points: dict[str, nn.Module] = {"input_1:0": model.q_input, "activation_1/Relu6:0": model.q_relu}
@@ -124,4 +134,4 @@ def activation_scales(model: DetectNet) -> dict[str, float]:
             points[f"{name}_bn_shortcut/batchnorm/add_1:0"] = block.q_shortcut
         points[f"add_{index}/add:0"] = block.q_add
         points[f"{name}_relu/Relu6:0"] = block.q_relu
-    return {name: float(cast(ActivationQuantizer, point).extent) for name, point in points.items()}
+    return {name: cast(ActivationQuantizer, point) for name, point in points.items()}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aerodet.stages._evaluate import benchmark, evaluate
     from aerodet.stages._export import export, publish
     from aerodet.stages._report import report
+    from aerodet.stages._tao import tao_collect, tao_metrics, tao_records, tao_score
     from aerodet.stages._train import prune, train
 
 __all__ = [
@@ -36,6 +37,10 @@ __all__ = [
     "sample",
     "stage",
     "synthesize",
+    "tao_collect",
+    "tao_metrics",
+    "tao_records",
+    "tao_score",
     "train",
 ]
 
@@ -45,6 +50,7 @@ _HOMES = {
     "_evaluate": ("benchmark", "evaluate"),
     "_export": ("export", "publish"),
     "_report": ("report",),
+    "_tao": ("tao_collect", "tao_metrics", "tao_records", "tao_score"),
     "_train": ("prune", "train"),
 }
 

@@ -23,7 +23,15 @@ BUNDLE = "aerodet/bundle/1"
 
 
 @stage("bundle")
-def export(*, model: Path, bundle: Path, engine: str, compute_capabilities: Sequence[str], batch: int = 16) -> Outcome:
+def export(
+    *,
+    model: Path,
+    bundle: Path,
+    engine: str,
+    compute_capabilities: Sequence[str],
+    batch: int = 16,
+    tao: Path | None = None,
+) -> Outcome:
     """Export a checkpoint for its consumers.
 
     Args:
@@ -32,8 +40,10 @@ def export(*, model: Path, bundle: Path, engine: str, compute_capabilities: Sequ
         engine: ``auto``: TensorRT engines where a builder is installed; ``none``.
         compute_capabilities: GPUs to build for where TensorRT has none of its own to build for.
         batch: largest batch of the engines.
+        tao: results of ``tao_engine``, to be put beside them.
 
     Raises:
+        DataError: what TAO left is not whole, or of another network.
         SpecError: ``engine`` is neither.
         MachineError: the builder fails.
     """
@@ -49,6 +59,7 @@ def export(*, model: Path, bundle: Path, engine: str, compute_capabilities: Sequ
         size=size,
         engines=engines,
         batch=(1, min(8, batch), batch),
+        tao=tao,
     )
     counts = count_parameters(network)
     bytes_of = {entry["name"]: entry["bytes"] for entry in written["files"]}

@@ -168,6 +168,8 @@ def _chain(inputs: dict[str, Path], evaluations: dict[str, Evaluation], timings:
 def _curves(inputs: dict[str, Path]) -> Iterator[TrainingCurve]:
     for key in ("real", "synthetic", "finetune", "retrained", "qat"):
         history = read_json(inputs[f"model_{key}"] / "history.json")
+        if not history:
+            continue  # TAO logged no epoch
         yield TrainingCurve(
             key,
             _ARMS.get(key) or _CHAIN[key],

@@ -23,7 +23,7 @@ from aerodet.errors import DataError, SpecError
 from aerodet.files import write_json
 from aerodet.stages._run import Outcome, stage
 
-__all__ = ["CHECKPOINT", "prune", "train"]
+__all__ = ["CHECKPOINT", "choose_validation", "prune", "train"]
 
 CHECKPOINT = "aerodet/checkpoint/1"
 _TAYLOR_BATCHES = 32
@@ -70,18 +70,19 @@ def train(
         TrainingError: the loss is not finite.
     """
     experiment = parse_spec(spec, f"the spec of {name}")
-    items, validation = _items(ImageSet(dataset), validation_fraction, seed)
+    images = ImageSet(dataset)
+    chosen, held = choose_validation(images, validation_fraction, seed)
+    validation: Items = [(images, held)] if held else ()
     mix = None
     if synthetic is not None and synthetic_share > 0:
-        own = sum(len(indices) for _, indices in items)
-        mix = Mix(ImageSet(synthetic), max(1, round(own * synthetic_share / (1 - synthetic_share))))
-    pictures = sum(len(indices) for _, indices in items) + (mix.count if mix else 0)
+        mix = Mix(ImageSet(synthetic), max(1, round(len(chosen) * synthetic_share / (1 - synthetic_share))))
+    pictures = len(chosen) + (mix.count if mix else 0)
     steps_per_epoch = -(-pictures // experiment.training_config.batch_size_per_gpu)
     experiment.training_config.num_epochs = max(1, -(-steps // steps_per_epoch))
     place = Path(state) / name if state else None
     result = train_model(
         experiment,
-        items,
+        [(images, chosen)],
         out=model,
         state=place,
         init=init,
@@ -162,14 +163,14 @@ def prune(
     return Outcome({"pruned": metadata}, figures)
 
 
-def _items(source: ImageSet, fraction: float, seed: int) -> tuple[list[tuple[ImageSet, list[int]]], Items]:
+def choose_validation(source: ImageSet, fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Split a set into pictures to train and to validate on; too few to validate on stay in training."""
     everything = list(range(len(source)))
     places = {record.group for record in source.records}
     if fraction * len(source) < _LEAST_VALIDATION:
-        return [(source, everything)], ()
+        return everything, []
     split = split_by_fraction(source.records, fraction, seed, within_groups=len(places) < 2)
-    return [(source, split.rest)], [(source, split.taken)]
+    return list(split.rest), list(split.taken)
 
 
 def _scores(model: DetectNet, spec: str, importance: str, dataset: Path | None) -> Scores:

@@ -6,10 +6,23 @@ from pathlib import Path
 import pytest
 
 from aerodet.deploy import compare_latency, engine, export_float, export_int8, write_bundle
+from aerodet.detectnet.spec import format_spec
+from aerodet.detectnet.spec_builder import SpecOptions, build_spec
 from aerodet.errors import MachineError, SpecError
 
 RTX = importlib.util.find_spec("tensorrt_rtx") is not None
-COMMON = {"spec": "random_seed: 42\n", "classes": ("aircraft",), "size": (64, 64)}
+SPEC = format_spec(build_spec(SpecOptions(image_width=64, image_height=64)))
+COMMON = {"spec": SPEC, "classes": ("aircraft",), "size": (64, 64)}
+
+SERVING = [
+    "serving/decoder.json",
+    "serving/decoder.py",
+    "serving/deepstream/config_infer.txt",
+    "serving/deepstream/labels.txt",
+    "serving/triton/detectnet/1/model.onnx",
+    "serving/triton/detectnet/config.pbtxt",
+    "serving/triton/detectnet/labels.txt",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +44,12 @@ def test_bundle_lists_every_file_with_digest_and_purpose(pruned_qat, tmp_path: P
         "model.onnx",
         "model.rtx.engine",
         "spec.txt",
+        *SERVING,
     }
-    assert {path.name for path in (tmp_path / "bundle").iterdir()} == {*listed, "files.json"}
+    found = {
+        path.relative_to(tmp_path / "bundle").as_posix() for path in (tmp_path / "bundle").rglob("*") if path.is_file()
+    }
+    assert found == {*listed, "files.json"}
     for name, entry in listed.items():
         data = (tmp_path / "bundle" / name).read_bytes()
         assert (entry["bytes"], entry["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
@@ -44,7 +61,7 @@ def test_bundle_lists_every_file_with_digest_and_purpose(pruned_qat, tmp_path: P
 
 def test_float_model_gives_the_float_files_only(make_model, tmp_path: Path) -> None:
     content = write_bundle(make_model(qat=False), tmp_path / "bundle", **COMMON, engines=())
-    assert [entry["name"] for entry in content["files"]] == ["labels.txt", "model.onnx", "spec.txt"]
+    assert [entry["name"] for entry in content["files"]] == ["labels.txt", "model.onnx", *SERVING, "spec.txt"]
     assert not content["quantized"]
     assert content["engines"] == []
 
@@ -54,7 +71,7 @@ def test_bundle_that_fails_leaves_nothing(make_model, tmp_path: Path, monkeypatc
     with pytest.raises(MachineError, match="tensorrt-rtx"):
         write_bundle(make_model(qat=False), tmp_path / "bundle", **COMMON)
     with pytest.raises(SpecError, match="1 classes, but 2 names"):
-        write_bundle(make_model(qat=False), tmp_path / "bundle", spec="", classes=("a", "b"), size=(64, 64))
+        write_bundle(make_model(qat=False), tmp_path / "bundle", spec=SPEC, classes=("a", "b"), size=(64, 64))
     assert not list(tmp_path.iterdir())
 
 

@@ -7,8 +7,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from aerodet.deploy import available_builder, build_engine, engine, engine_summary, export_float, export_int8
+from aerodet.deploy import (
+    available_builder,
+    build_engine,
+    engine,
+    engine_summary,
+    export_float,
+    export_int8,
+    rebuild_engine,
+    write_bundle,
+)
 from aerodet.deploy.engine import _header
+from aerodet.detectnet.spec import format_spec
+from aerodet.detectnet.spec_builder import SpecOptions, build_spec
 from aerodet.errors import DataError, MachineError, SpecError
 
 RTX = importlib.util.find_spec("tensorrt_rtx") is not None
@@ -47,6 +58,19 @@ def test_command_rebuilds_an_engine_for_one_gpu(make_model, tmp_path: Path, no_g
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert engine_summary(tmp_path / "b.engine")["compute_capabilities"] == ["8.9"]
     assert set(json.loads((tmp_path / "engine.json").read_text())) == {"a.engine", "b.engine"}
+
+
+@needs_rtx
+def test_a_bundle_s_engine_is_built_anew_outside_of_it(pruned_qat, tmp_path: Path, no_gpu: None) -> None:
+    spec = format_spec(build_spec(SpecOptions(image_width=64, image_height=64)))
+    write_bundle(pruned_qat, tmp_path / "b", spec=spec, classes=("aircraft",), size=(64, 64), batch=(1, 1, 2))
+    before = sorted(path.name for path in (tmp_path / "b").iterdir())
+    info = rebuild_engine(tmp_path / "b", tmp_path / "new" / "model.engine", compute_capability="8.6")
+    assert (info.precision, info.batch, info.compute_capabilities) == ("int8", (1, 1, 2), ("8.6",))
+    assert info.gpu == ""
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == before
+    with pytest.raises(DataError, match="is not an export"):
+        rebuild_engine(tmp_path, tmp_path / "a.engine")
 
 
 @needs_rtx

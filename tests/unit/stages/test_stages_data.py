@@ -159,6 +159,6 @@ def test_synthesize_renders_the_same_scenes_for_the_same_seed(tmp_path):
 
 
 def test_synthesize_refuses_no_scenes(tmp_path):
-    with pytest.raises(SpecError, match="at least 1, not 0"):
+    with pytest.raises(SpecError, match="at least 1 scene"):
         stages.synthesize(dataset=tmp_path / "a", look="sensor", count=0, size=64, gsd=2.0, seed=0)
     assert not (tmp_path / "a").exists()
