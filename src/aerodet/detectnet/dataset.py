@@ -36,7 +36,8 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
-class Mix(NamedTuple):
+@dataclass(frozen=True)
+class Mix:
     """A set of which each epoch takes a few pictures, drawn anew.
 
     Attributes:

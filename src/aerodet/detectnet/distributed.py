@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, multiprocessing, nn
+from torch import Tensor, distributed, nn
+from torch.multiprocessing import get_context
+from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
 from aerodet.errors import AerodetError
 from aerodet.progress import QUIET_VARIABLE
@@ -47,7 +49,8 @@ class Worker:
         flat = torch.cat([tensor.detach().reshape(-1).float() for tensor in members])  # one message for all
         distributed.all_reduce(flat)
         flat /= self.count
-        for tensor, part in zip(members, flat.split([t.numel() for t in members]), strict=True):
+        sizes = [tensor.numel() for tensor in members]
+        for tensor, part in zip(members, torch.split(flat, sizes), strict=True):
             tensor.detach().copy_(part.view_as(tensor))
 
     def average_statistics(self, model: nn.Module) -> None:
@@ -67,13 +70,12 @@ def run_workers(function: Callable[..., Any], count: int, device_type: str, opti
     Raises:
         AerodetError: what a process raised; the others are ended.
     """
-    context = multiprocessing.get_context("spawn")
-    answers = context.SimpleQueue()
+    answers = get_context("spawn").SimpleQueue()
     with tempfile.TemporaryDirectory(prefix="aerodet-") as folder:
         arguments = (function, count, Path(folder) / "store", device_type, options, answers)
         try:
-            multiprocessing.spawn(_work, arguments, nprocs=count)  # type: ignore[no-untyped-call]
-        except multiprocessing.ProcessRaisedException:
+            spawn(_work, arguments, nprocs=count)  # type: ignore[no-untyped-call]
+        except ProcessRaisedException:
             if answers.empty():  # a defect: its traceback is in the message
                 raise
     kind, value = answers.get()

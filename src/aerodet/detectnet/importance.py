@@ -70,7 +70,8 @@ def taylor_scores(model: DetectNet, settings: Settings, batches: Iterable[Batch]
     for batch in batches:
         seen = True
         model.zero_grad(set_to_none=True)
-        loss, _ = costs(*model(batch.images), make(*clip_boxes(batch.boxes, batch.labels, settings.size)))
+        cov, bbox = model(batch.images)
+        loss, _ = costs(cov, bbox, make(*clip_boxes(batch.boxes, batch.labels, settings.size)))
         loss.backward()  # type: ignore[no-untyped-call]
         for name, layer in layers.items():
             if layer.weight.grad is not None:

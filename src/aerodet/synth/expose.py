@@ -69,7 +69,7 @@ def _stretch(picture: Floats, sensor: Sensor, rng: np.random.Generator) -> Float
     """Saturation, contrast, gamma, gain, cast and offset."""
     if sensor.saturation:
         grey = (picture @ _LUMA)[..., None]
-        picture = grey + (picture - grey) * rng.uniform(*sensor.saturation)
+        picture = np.asarray(grey + (picture - grey) * rng.uniform(*sensor.saturation), np.float32)
     if sensor.contrast:
         level = picture.mean()
         picture = level + (picture - level) * rng.uniform(*sensor.contrast)

@@ -27,16 +27,20 @@ SURFACES = ("concrete", "asphalt", "runway", "grass", "roof", "marking")
 SCHEMES = ("white", "tail", "full", "dark", "metal", "military")
 
 
-def _rising(value: tuple[float, float]) -> tuple[float, float]:
-    if value[0] > value[1]:
-        raise ValueError(f"a range goes from low to high, not from {value[0]:g} to {value[1]:g}")
-    return value
+Range = tuple[float, float]
 
 
-def _within(low: float, high: float) -> Any:
-    """Return the type of a range whose ends lie between two numbers."""
-    end = Annotated[float, Field(ge=low, le=high)]
-    return Annotated[tuple[end, end], AfterValidator(_rising)]  # type: ignore[valid-type]
+def _within(low: float, high: float) -> AfterValidator:
+    """Return a check of a range: its ends lie between two numbers, the lower one first."""
+
+    def check(value: Range | None) -> Range | None:
+        if value is not None and not low <= value[0] <= value[1] <= high:
+            raise ValueError(
+                f"give a range within {low:g} to {high:g}, low end first, not [{value[0]:g}, {value[1]:g}]"
+            )
+        return value
+
+    return AfterValidator(check)
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -52,59 +56,59 @@ class _Section(BaseModel):
 class Light(_Section):
     """The sun and the sky."""
 
-    elevation: _within(5, 90) = Field((30, 62), description="of the sun, degrees")
-    ambient: _within(0.1, 0.9) = Field((0.34, 0.5), description="share of the light that comes from the sky")
-    shadows: bool = Field(True, description="solids cast shadows on the ground")
+    elevation: Annotated[Range, _within(5, 90)] = (30, 62)  # of the sun, degrees
+    ambient: Annotated[Range, _within(0.1, 0.9)] = (0.34, 0.5)  # share of the light that comes from the sky
+    shadows: bool = True  # solids cast shadows on the ground
 
 
 class View(_Section):
     """Where the camera is."""
 
-    off_nadir: _within(0, 30) = Field((0, 14), description="degrees")
-    zoom: _within(0.25, 4) = Field((1, 1), description="factor of the ground sample distance, drawn per scene")
+    off_nadir: Annotated[Range, _within(0, 30)] = (0, 14)  # degrees
+    zoom: Annotated[Range, _within(0.25, 4)] = (1, 1)  # factor of the ground sample distance, drawn per scene
 
 
 class Ground(_Section):
     """What the ground shows."""
 
-    texture: Amount = Field(0.85, description="contrast of noise, slabs, stains and wear")
-    spread: Annotated[float, Field(ge=0, le=80)] = Field(9, description="of an airport's brightness about its colours")
-    hue: Annotated[float, Field(ge=0, le=60)] = Field(2, description="of each colour channel")
-    snow: Share = Field(0, description="share of the scenes under snow")
-    wet: Share = Field(0, description="share of the scenes after rain")
+    texture: Amount = 0.85  # contrast of noise, slabs, stains and wear
+    spread: Annotated[float, Field(ge=0, le=80)] = 9  # of an airport's brightness about its colours
+    hue: Annotated[float, Field(ge=0, le=60)] = 2  # of each colour channel
+    snow: Share = 0  # share of the scenes under snow
+    wet: Share = 0  # share of the scenes after rain
 
 
 class Clutter(_Section):
     """What stands about."""
 
-    vehicles: Amount = Field(0.7, description="service vehicles, cars and trees, relative to a busy apron")
-    equipment: Amount = Field(0, description="rows of containers, dollies and steps beside the stands")
-    decoys: Amount = Field(0.7, description="objects easily mistaken for aircraft")
-    wear: Annotated[float, Field(ge=0, le=0.5)] = Field(0.04, description="of the paint of aircraft")
+    vehicles: Amount = 0.7  # service vehicles, cars and trees, relative to a busy apron
+    equipment: Amount = 0  # rows of containers, dollies and steps beside the stands
+    decoys: Amount = 0.7  # objects easily mistaken for aircraft
+    wear: Annotated[float, Field(ge=0, le=0.5)] = 0.04  # of the paint of aircraft
 
 
 class Atmosphere(_Section):
     """What lies between."""
 
-    haze: _within(0, 0.9) | None = Field((0, 0.14), description="share of the light that haze adds")
-    clouds: Share = Field(0.1, description="share of the scenes with shadows of clouds")
+    haze: Annotated[Range | None, _within(0, 0.9)] = (0, 0.14)  # share of the light that haze adds
+    clouds: Share = 0.1  # share of the scenes with shadows of clouds
 
 
 class Sensor(_Section):
     """The camera, and the ground segment behind it; in the order in which they work."""
 
-    blur: _within(0, 4) | None = Field((0.4, 0.8), description="standard deviation of the point spread, pixels")
-    shot: _within(0, 2) | None = Field((0.01, 0.09), description="variance of noise per grey level")
-    read: _within(0, 30) | None = Field((0.5, 1.5), description="standard deviation of noise, grey levels")
-    coloured: Share = Field(0.3, description="noise of single bands, relative to what all share")
-    sharpening: _within(0, 2) | None = Field((0, 0.7), description="strength of the halo")
-    saturation: _within(0, 2) | None = Field(None, description="1 leaves colours as they are")
-    contrast: _within(0.3, 3) | None = Field((0.9, 1.2), description="about the scene's mean")
-    gamma: _within(0.3, 3) | None = Field((1.1, 1.6), description="of the stretch")
-    gain: _within(0.3, 3) | None = Field((0.92, 1.22), description="of all channels")
-    offset: _within(-60, 60) | None = Field(None, description="of all channels, grey levels")
-    warmth: _within(-0.4, 0.4) | None = Field((-0.03, 0.09), description="red up and blue down by this share")
-    jpeg: _within(5, 100) | None = Field((45, 92), description="quality")
+    blur: Annotated[Range | None, _within(0, 4)] = (0.4, 0.8)  # standard deviation of the point spread, pixels
+    shot: Annotated[Range | None, _within(0, 2)] = (0.01, 0.09)  # variance of noise per grey level
+    read: Annotated[Range | None, _within(0, 30)] = (0.5, 1.5)  # standard deviation of noise, grey levels
+    coloured: Share = 0.3  # noise of single bands, relative to what all share
+    sharpening: Annotated[Range | None, _within(0, 2)] = (0, 0.7)  # strength of the halo
+    saturation: Annotated[Range | None, _within(0, 2)] = None  # 1 leaves colours as they are
+    contrast: Annotated[Range | None, _within(0.3, 3)] = (0.9, 1.2)  # about the scene's mean
+    gamma: Annotated[Range | None, _within(0.3, 3)] = (1.1, 1.6)  # of the stretch
+    gain: Annotated[Range | None, _within(0.3, 3)] = (0.92, 1.22)  # of all channels
+    offset: Annotated[Range | None, _within(-60, 60)] = None  # of all channels, grey levels
+    warmth: Annotated[Range | None, _within(-0.4, 0.4)] = (-0.03, 0.09)  # red up and blue down by this share
+    jpeg: Annotated[Range | None, _within(5, 100)] = (45, 92)  # quality
 
 
 class Look(_Section):

@@ -33,9 +33,9 @@ def test_a_look_of_ones_own_travels_as_text_and_one_of_ours_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["light.elevation=[60, 30]"], "light.elevation: a range goes from low to high, not from 60 to 30"),
-        (["light.elevation=[0, 30]"], "light.elevation.0: should be greater than or equal to 5"),
-        (["sensor.gamma=[0.1, 9]"], "sensor.gamma.0"),
+        (["light.elevation=[60, 30]"], "light.elevation: give a range within 5 to 90, low end first, not [60, 30]"),
+        (["light.elevation=[0, 30]"], "light.elevation: give a range within 5 to 90, low end first, not [0, 30]"),
+        (["sensor.gamma=[0.1, 9]"], "sensor.gamma: give a range within 0.3 to 3"),
         (["clutter.vehicles=-1"], "clutter.vehicles"),
         (["ground.snow=2"], "ground.snow: should be less than or equal to 1"),
         (["weather=rain"], "weather: Extra inputs are not permitted"),
