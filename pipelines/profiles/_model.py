@@ -193,7 +193,7 @@ class Profile(_Section):
     export: Export = Export()  # type: ignore[call-arg]
     benchmark: Benchmark = Benchmark()
     publish: Publish = Publish()
-    cluster: Cluster = Cluster()
+    cluster: Cluster = Cluster()  # type: ignore[call-arg]
 
     def with_sources(
         self, *, real: Path | None, synthetic: Path | None, test: Path | None, seed: int | None
