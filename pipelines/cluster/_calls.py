@@ -100,6 +100,8 @@ class Caller:
             reason = getattr(error, "reason", None) or error
             unreachable = MachineError(f"{self.server} does not answer ({type(reason).__name__}), asked to {what}")
             return unreachable, 0.0
+        if isinstance(error, AttributeError) and isinstance(error.__context__, Exception):
+            error = error.__context__  # KFP's client stumbles over an answer without a body, such as a broken handshake
         if type(error).__name__ != "ApiException":
             return None
         status, said = getattr(error, "status", 0) or 0, _said(error)

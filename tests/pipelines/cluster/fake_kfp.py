@@ -302,7 +302,7 @@ class FakeKfp:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 request = f"{self.command} {parts.path}"
                 fake.requests.append(request)
-                fake.headers.append(dict(self.headers))
+                fake.headers.append({name.lower(): value for name, value in self.headers.items()})
                 query = {key: values[0] for key, values in parse_qs(parts.query).items()}
                 fault = next((f for f in fake.faults if f.times > 0 and re.search(f.match, request)), None)
                 if fault:
