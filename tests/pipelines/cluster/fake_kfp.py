@@ -164,7 +164,7 @@ class FakeKfp:
             name=query["name"],
             display_name=query.get("display_name", query["name"]),
             created_at=created,
-            pipeline_spec={"pipeline_spec": documents[0], "platform_spec": documents[1]},
+            pipeline_spec=dict(zip(("pipeline_spec", "platform_spec"), documents, strict=False)),
         )
         self.versions[identity] = version
         return version
