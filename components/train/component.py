@@ -23,6 +23,7 @@ def train(
     init: Optional[dsl.Input[dsl.Model]] = None,
     teacher: Optional[dsl.Input[dsl.Model]] = None,
     distillation: float = 1.0,
+    gpus: int = 1,
 ):
     """Train a DetectNet_v2, from scratch or from a checkpoint, float or quantisation-aware.
 
@@ -38,11 +39,12 @@ def train(
         seed: Of weights, order and augmentation.
         validation_fraction: Share of ``dataset`` on which the best epoch is chosen.
         synthetic_share: Share of an epoch that comes from ``synthetic``.
-        state: Folder for TensorBoard events and the newest checkpoint; empty: none.
+        state: Folder or ``s3://bucket/prefix`` for TensorBoard events and the newest checkpoint; empty: none.
         synthetic: Image set to mix in.
         init: Checkpoint to start from; the spec's ``load_graph`` says how much of it is taken.
         teacher: Checkpoint of a larger network, whose answers are learned beside the labels.
         distillation: Weight of the teacher's answers, relative to the labels.
+        gpus: To train on, one process each; without a GPU the CPU trains alone.
     """
     from aerodet import stages
 

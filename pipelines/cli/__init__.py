@@ -9,7 +9,7 @@ import typer
 
 import aerodet
 from aerodet.errors import AerodetError
-from aerodet.pipelines.cli import data, engine, model, run, runs, spec, synth, tao
+from aerodet.pipelines.cli import data, doctor, engine, model, run, runs, schedule, spec, submit, synth, tao, trigger
 from aerodet.pipelines.local import StoppedError
 
 __all__ = ["app", "main"]
@@ -24,6 +24,10 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(runs.runs)
 app.command()(runs.report)
+app.command()(submit.submit)
+app.command()(trigger.trigger)
+app.command()(doctor.doctor)
+app.add_typer(schedule.app, name="schedule")
 app.command()(model.model)
 app.command()(synth.synth)
 app.add_typer(data.app, name="data")

@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from aerodet.pipelines.profiles._cluster import Cluster
+
 __all__ = [
     "Arm",
     "Augmentation",
@@ -94,7 +96,8 @@ class Augmentation(_Section):
 class Training(_Section):
     """What all arms share."""
 
-    batch_size: Count = 16
+    batch_size: Count = Field(16, description="of each GPU")
+    gpus: Count = Field(1, description="that a training uses, one process each; without a GPU the CPU trains alone")
     min_learning_rate: Annotated[float, Field(gt=0)] = 5e-6
     soft_start: Annotated[float, Field(ge=0, lt=1)] = 0.1
     annealing: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -211,6 +214,18 @@ class Profile(_Section):
     backend: Literal["torch", "tao"] = "torch"
     tao: Tao = Tao()  # type: ignore[call-arg]
     publish: Publish = Publish()
+    cluster: Cluster = Cluster()  # type: ignore[call-arg]
+
+    @model_validator(mode="after")
+    def _as_many_gpus_as_the_pods_have(self) -> Self:
+        given = [self.cluster.stages[name].gpu for name in ("train", "default") if name in self.cluster.stages]
+        gpu = next((gpu for gpu in given if gpu is not None), None)
+        if gpu is not None and gpu.count != self.training.gpus:
+            raise ValueError(
+                f"training.gpus is {self.training.gpus}, but cluster.stages.train.gpu.count gives the pods "
+                f"{gpu.count}; make them equal"
+            )
+        return self
 
     def with_sources(
         self, *, real: Path | None, synthetic: Path | None, test: Path | None, seed: int | None

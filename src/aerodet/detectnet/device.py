@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import torch
 
-__all__ = ["computes_bfloat16", "pick_device"]
+from aerodet.errors import MachineError
+
+__all__ = ["computes_bfloat16", "pick_device", "processes"]
 
 
 def pick_device() -> torch.device:
@@ -21,3 +23,15 @@ def computes_bfloat16(device: torch.device) -> bool:
     probe = getattr(torch.cpu, "get_capabilities", dict)  # older torch has none: then a CPU trains in float32
     capabilities: Mapping[str, object] = probe()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def processes(gpus: int) -> int:
+    """Return in how many processes to train when ``gpus`` were asked for: one a GPU, or one on a CPU.
+
+    Raises:
+        MachineError: there are GPUs, but not so many.
+    """
+    there = torch.cuda.device_count()
+    if 0 < there < gpus:
+        raise MachineError(f"{gpus} GPUs were asked for and this machine has {there}; lower training.gpus")
+    return gpus if there else 1

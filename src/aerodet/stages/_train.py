@@ -10,18 +10,19 @@ import torch
 from aerodet.data import ImageSet, split_by_fraction
 from aerodet.detectnet.checkpoint import load_model, save_checkpoint
 from aerodet.detectnet.dataset import Mix, TrainingSet
-from aerodet.detectnet.device import pick_device
+from aerodet.detectnet.device import pick_device, processes
 from aerodet.detectnet.importance import Scores, bn_scores, taylor_scores
 from aerodet.detectnet.model import DetectNet, count_parameters
 from aerodet.detectnet.prune import PruneOptions, l2_scores, prune_to
 from aerodet.detectnet.prune import prune as prune_model
 from aerodet.detectnet.settings import settings_of
-from aerodet.detectnet.spec import parse_spec
+from aerodet.detectnet.spec import format_spec, parse_spec
 from aerodet.detectnet.train import Items
 from aerodet.detectnet.train import train as train_model
 from aerodet.errors import DataError, SpecError
 from aerodet.files import write_json
 from aerodet.stages._run import Outcome, stage
+from aerodet.stages._state import training_state
 
 __all__ = ["CHECKPOINT", "choose_validation", "prune", "train"]
 
@@ -46,6 +47,7 @@ def train(
     init: Path | None = None,
     teacher: Path | None = None,
     distillation: float = 1.0,
+    gpus: int = 1,
 ) -> Outcome:
     """Train a detector on an image set.
 
@@ -58,16 +60,20 @@ def train(
         seed: of weights, order and augmentation.
         validation_fraction: share of ``dataset`` on which the best epoch is chosen; 0: the last epoch is kept.
         synthetic_share: share of the pictures of an epoch that come from ``synthetic``.
-        state: folder for TensorBoard events and for the checkpoint from which a stopped training goes on; empty: none.
+        state: folder, or ``s3://bucket/prefix``, for TensorBoard events and for the checkpoint from which a stopped
+            training goes on; empty: none.
         synthetic: image set to mix in.
         init: checkpoint to start from.
         teacher: checkpoint of a larger network, whose answers are learned beside the labels.
         distillation: weight of the teacher's answers, relative to the labels.
+        gpus: to train on, one process each; a step then takes so many batches. Without a GPU the CPU trains alone.
 
     Raises:
         SpecError: the spec does not parse or breaks one of TAO's limits.
         DataError: there are no images.
         TrainingError: the loss is not finite.
+        UserError: the bucket of ``state`` is not there or refuses access.
+        MachineError: the object store of ``state`` does not answer.
     """
     experiment = parse_spec(spec, f"the spec of {name}")
     images = ImageSet(dataset)
@@ -77,22 +83,28 @@ def train(
     if synthetic is not None and synthetic_share > 0:
         mix = Mix(ImageSet(synthetic), max(1, round(len(chosen) * synthetic_share / (1 - synthetic_share))))
     pictures = len(chosen) + (mix.count if mix else 0)
-    steps_per_epoch = -(-pictures // experiment.training_config.batch_size_per_gpu)
+    workers = processes(gpus)
+    steps_per_epoch = -(-pictures // (experiment.training_config.batch_size_per_gpu * workers))
     experiment.training_config.num_epochs = max(1, -(-steps // steps_per_epoch))
-    place = Path(state) / name if state else None
-    result = train_model(
-        experiment,
-        [(images, chosen)],
-        out=model,
-        state=place,
-        init=init,
-        mix=mix,
-        teacher=teacher,
-        distillation=distillation,
-        validation=validation,
-        seed=seed,
-        description=f"training {name}",
-    )
+    parameters = {"spec": format_spec(experiment), "seed": seed, "distillation": distillation if teacher else 0.0}
+    parameters |= {"validation_fraction": validation_fraction, "synthetic_share": synthetic_share, "gpus": workers}
+    sources = {"dataset": dataset, "synthetic": synthetic, "init": init, "teacher": teacher}
+    inputs = {name: folder for name, folder in sources.items() if folder is not None}
+    with training_state(state, name, parameters=parameters, inputs=inputs) as place:
+        result = train_model(
+            experiment,
+            [(images, chosen)],
+            out=model,
+            state=place,
+            init=init,
+            mix=mix,
+            teacher=teacher,
+            distillation=distillation,
+            validation=validation,
+            seed=seed,
+            processes=workers,
+            description=f"training {name}",
+        )
     trained, content = load_model(model)
     counts = count_parameters(trained)
     metadata = {
