@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aerodet.stages._data import audit, ingest, sample, synthesize
     from aerodet.stages._evaluate import benchmark, evaluate
     from aerodet.stages._export import export, publish
+    from aerodet.stages._gate import gate
     from aerodet.stages._report import report
     from aerodet.stages._train import prune, train
 
@@ -27,6 +28,7 @@ __all__ = [
     "benchmark",
     "evaluate",
     "export",
+    "gate",
     "ingest",
     "prune",
     "publish",
@@ -43,6 +45,7 @@ _HOMES = {
     "_data": ("audit", "ingest", "sample", "synthesize"),
     "_evaluate": ("benchmark", "evaluate"),
     "_export": ("export", "publish"),
+    "_gate": ("gate",),
     "_report": ("report",),
     "_train": ("prune", "train"),
 }
