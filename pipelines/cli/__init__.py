@@ -9,7 +9,7 @@ import typer
 
 import aerodet
 from aerodet.errors import AerodetError
-from aerodet.pipelines.cli import data, model, run, runs, spec, synth
+from aerodet.pipelines.cli import data, model, registry, run, runs, spec, synth
 from aerodet.pipelines.local import StoppedError
 
 __all__ = ["app", "main"]
@@ -26,7 +26,9 @@ app.command()(runs.runs)
 app.command()(runs.report)
 app.command()(model.model)
 app.command()(synth.synth)
+app.command()(registry.verify)
 app.add_typer(data.app, name="data")
+app.add_typer(registry.app, name="registry")
 app.add_typer(spec.app, name="spec")
 
 

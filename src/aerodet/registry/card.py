@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from importlib import resources
 from typing import Any
 
@@ -88,7 +89,7 @@ def _environment(*, autoescape: bool) -> Environment:
 
 def _markdown(text: str) -> str:
     """Keep text from being taken for Markdown or HTML, and on its line."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", escape(" ".join(text.split()), quote=False))
 
 
 def _template(name: str) -> str:

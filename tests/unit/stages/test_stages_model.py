@@ -166,7 +166,7 @@ def test_a_version_has_card_bill_and_the_provenance_of_what_it_came_from(inputs,
     page = (version.folder / "card.html").read_text()
     assert "a &lt;CPU&gt;" in page
     assert "<script" not in page
-    assert r"a \<CPU\>" in (version.folder / "card.md").read_text()
+    assert "a &lt;CPU&gt;" in (version.folder / "card.md").read_text()
     bill = json.loads((version.folder / "sbom.cdx.json").read_text())
     assert bill["specVersion"] == "1.6"
     assert {"numpy", "torch", "model.int8.onnx", "evaluation"} <= {part["name"] for part in bill["components"]}
