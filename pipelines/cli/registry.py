@@ -213,7 +213,8 @@ def _verify_version(target: str, address: str, roots: list[Path], checked: Path 
     if named is None:
         raise UserError(f"{target} is no folder and no version; give a folder, MODEL/3 or MODEL@champion")
     opened = _open(address)
-    return verify_version(opened, opened.get(named["name"], _number(named["version"])), roots=roots, key=checked)
+    version = opened.get(named["name"], _number(named["version"]) if named["version"] else None)
+    return verify_version(opened, version, roots=roots, key=checked)
 
 
 def _open(address: str) -> Registry:
@@ -222,8 +223,8 @@ def _open(address: str) -> Registry:
     return open_registry(address)
 
 
-def _number(version: str | None) -> int | str | None:
-    return int(version) if version and version.isdecimal() else version
+def _number(version: str) -> int | str:
+    return int(version) if version.isdecimal() else version
 
 
 def _facts(version: Version) -> dict[str, Any]:
