@@ -75,6 +75,10 @@ class KubeflowRegistry(SharedRegistry):
             raise RegistryError(
                 f"{address!r} {fault}; write kubeflow+{scheme}://HOST?files=s3://BUCKET/PREFIX[&ca=FILE]"
             )
+        if "://" not in options["files"] and not Path(options["files"]).is_absolute():
+            raise RegistryError(
+                f"files={options['files']} is a relative path; stages run elsewhere, so give a full one"
+            )
         ca = options.get("ca")
         if ca and not Path(ca).is_file():
             raise RegistryError(f"the certificate authority's file {ca} of the registry does not exist")

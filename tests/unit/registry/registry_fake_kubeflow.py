@@ -30,10 +30,11 @@ class FakeRegistry:
         fault: called with the number of a request; ``before`` and ``after`` answer 500 without or after doing it,
             ``hang`` does it and never answers.
         token: what the Authorization header must be, when it is set.
+        page: HTML to answer everything with, as a proxy does that wants a login.
     """
 
     def __init__(self, api="v1"):
-        self.api, self.token = api, None
+        self.api, self.token, self.page = api, None, None
         self.fault: Callable[[int], str | None] = lambda number: None
         self.tables = {"registered_model": [], "model_version": [], "artifact": []}
         self.requests = []
@@ -138,11 +139,11 @@ class _Handler(BaseHTTPRequestHandler):
                 status, content = registry.answer(self.command, parts.path, query, body)
                 if fault == "after":
                     status, content = 500, {"code": "500", "message": "the answer got lost"}
-            text = json.dumps(content).encode()
+            text = registry.page or json.dumps(content).encode()
         if fault == "hang":
             self.server.over.wait(20)
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/html" if registry.page else "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)

@@ -157,6 +157,26 @@ def test_a_slice_that_got_worse_is_named_although_the_whole_is_as_good():
     assert by_name["size small"]["boxes"] == 40
 
 
+def test_of_many_slices_none_fails_by_chance():
+    """Two models that miss as much, each elsewhere: at 95 % some of 80 places look surely worse."""
+    random = np.random.default_rng(5)
+    records = [replace(record(i), group=f"place{i % 80}") for i in range(800)]
+    truth = [(r.boxes, r.labels) for r in records]
+    models = []
+    for _ in range(2):
+        hit = random.random(800) < 0.8
+        models.append([Detections(BOX, np.array([0.9]), np.zeros(1)) if h else Detections.empty() for h in hit])
+    arguments = {"benchmark": BENCHMARK, "audit": CLEAN, "shared": APART, "limits": LIMITS, "seed": 0}
+    slices = slices_of(records, ["place"])
+    found = rule(
+        judge(truth, 1, models[0], models[1], champion=Champion(1, models[1]), slices=slices, **arguments), "slices"
+    )
+    parts = found.figures["slices"]
+    assert any(part["high"] < 0 and part["difference"] < -LIMITS.slice_drop for part in parts)
+    assert all(part["high"] < part["at_most"] for part in parts if part["low"] < part["high"])
+    assert found.verdict == "passed"
+
+
 def test_slices_with_few_boxes_say_nothing():
     found = rule(gate(limits=replace(LIMITS, slice_boxes=21)), "slices")
     assert [part["slice"] for part in found.figures["slices"]] == ["size small", "role civil"]

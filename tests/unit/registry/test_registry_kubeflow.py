@@ -297,6 +297,7 @@ def test_https_trusts_the_authority_that_is_named_and_no_other(certificate, tmp_
     ("text", "sentence"),
     [
         ("kubeflow+http://host", "does not say where the files go"),
+        ("kubeflow+https://host?files=models", "is a relative path"),
         ("kubeflow+https://host?files=/x&token=abc", "does not know token"),
         ("kubeflow+https://host?files=/x&ca=/nowhere.pem", "/nowhere.pem of the registry does not exist"),
         ("kubeflow+https://user:secret@host?files=/x", "holds a password"),
@@ -306,6 +307,29 @@ def test_an_address_that_will_not_do_is_one_sentence(text, sentence):
     with pytest.raises(RegistryError, match=sentence) as caught:
         open_registry(text)
     assert "secret" not in str(caught.value)
+
+
+def test_a_promotion_that_another_overwrites_is_said(new_server, outputs, tmp_path):
+    registry, rival = opened(new_server, tmp_path), opened(new_server, tmp_path)
+    for plan in ("one", "two"):
+        (outputs / "model.engine").write_text(plan)
+        registry.publish("aircraft", named(outputs), **FACTS)
+    write = registry._set_champions
+
+    def both(name, champions):
+        write(name, champions)
+        rival._set_champions(name, [1])
+
+    registry._set_champions = both
+    with pytest.raises(RegistryError, match="was promoted at the same moment"):
+        registry.promote("aircraft", 2)
+    assert registry.get("aircraft", CHAMPION).version == 1
+
+
+def test_a_login_page_is_no_model_registry(new_server, tmp_path):
+    new_server.page = b"<html>Who are you?</html>"
+    with pytest.raises(RegistryError, match="answers, but not as a Kubeflow Model Registry does"):
+        opened(new_server, tmp_path).models()
 
 
 def test_what_is_no_model_registry_is_said(new_server, tmp_path):
