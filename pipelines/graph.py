@@ -1,4 +1,4 @@
-"""The pipeline: three arms, then prune, retrain, QAT, export, evaluate, publish, report.
+"""The pipeline: three arms, then prune, retrain, QAT, export, evaluate, gate, publish, report.
 
 ::
 
@@ -6,8 +6,8 @@
       └─► sample 10 % ─────────────┐
     synthetic ─────────► train synthetic ──► evaluate
                                    └─► finetune ──► evaluate
-                                          └─► prune ─► retrain ─► QAT ─► export ─► evaluate, benchmark ─► publish
-                                                                                                     └─► report
+                                          └─► prune ─► retrain ─► QAT ─► export ─► evaluate, benchmark ─► gate
+                                                                                             report ◄─ publish ◄─┘
 
 The profile chooses at compile time where images come from (rendered or a folder of one's own), who trains (``backend``:
 PyTorch, or NVIDIA's TAO containers) and every number; seed, sources and addresses stay parameters of the run.
@@ -104,13 +104,19 @@ def build_pipeline(profile: Profile, *, cluster: bool = False) -> dsl.graph_comp
         benchmark = components.benchmark(
             float_bundle=bundles["float"], int8_bundle=bundles["int8"], **profile.benchmark.model_dump()
         ).outputs["benchmark"]
-        version = components.publish(
-            bundle=bundles["int8"],
+        place = {"registry": registry, "name": profile.publish.name, "run_id": called}
+        gate = components.gate(
+            **{name: sets[name] for name in ("test", "real", "synthetic")},
+            audit=audit.outputs["audit"],
             evaluation=evaluations["int8"],
+            parent=evaluations["retrained"],
             benchmark=benchmark,
-            registry=registry,
-            name=profile.publish.name,
-            run_id=called,
+            **place,
+            seed=seed,
+            **profile.gate.model_dump(),
+        ).outputs["gate"]
+        version = components.publish(
+            bundle=bundles["int8"], evaluation=evaluations["int8"], benchmark=benchmark, gate=gate, **place
         ).outputs["version"]
         components.report(
             **sets,
@@ -120,6 +126,7 @@ def build_pipeline(profile: Profile, *, cluster: bool = False) -> dsl.graph_comp
             float_bundle=bundles["float"],
             int8_bundle=bundles["int8"],
             benchmark=benchmark,
+            gate=gate,
             version=version,
             run_id=called,
             profile=profile.model_dump_json(exclude={"cluster"}),

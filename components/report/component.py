@@ -29,6 +29,7 @@ def report(
     float_bundle: dsl.Input[dsl.Model],
     int8_bundle: dsl.Input[dsl.Model],
     benchmark: dsl.Input[dsl.Artifact],
+    gate: dsl.Input[dsl.Artifact],
     version: dsl.Input[dsl.Artifact],
     results: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
@@ -62,6 +63,7 @@ def report(
         float_bundle: Export of the unpruned float model.
         int8_bundle: Export of the INT8 model.
         benchmark: Latency of both.
+        gate: What the gate said of the INT8 model.
         version: What was published.
         results: ``results.json``.
         report: The HTML file.

@@ -9,7 +9,21 @@ import typer
 
 import aerodet
 from aerodet.errors import AerodetError
-from aerodet.pipelines.cli import data, doctor, engine, model, run, runs, schedule, spec, submit, synth, tao, trigger
+from aerodet.pipelines.cli import (
+    data,
+    doctor,
+    engine,
+    model,
+    registry,
+    run,
+    runs,
+    schedule,
+    spec,
+    submit,
+    synth,
+    tao,
+    trigger,
+)
 from aerodet.pipelines.local import StoppedError
 
 __all__ = ["app", "main"]
@@ -30,8 +44,10 @@ app.command()(doctor.doctor)
 app.add_typer(schedule.app, name="schedule")
 app.command()(model.model)
 app.command()(synth.synth)
+app.command()(registry.verify)
 app.add_typer(data.app, name="data")
 app.add_typer(engine.app, name="engine")
+app.add_typer(registry.app, name="registry")
 app.add_typer(spec.app, name="spec")
 app.add_typer(tao.app, name="tao")
 

@@ -49,7 +49,9 @@ def run(
     name: Annotated[str | None, typer.Option(help="Name of the run; else time, profile and a few letters.")] = None,
     registry: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Model registry: a folder or sqlite:///FILE; OUT/registry by default."),
+        typer.Option(
+            metavar="ADDRESS", help="Model registry: a folder or a server's address; OUT/registry by default."
+        ),
     ] = None,
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with RUN_DIR, or with the newest run.")] = False,
@@ -65,6 +67,7 @@ def run(
     else:
         if run_dir is not None:
             raise UserError(f"'{run_dir}' goes with --resume only; name a new run with --name")
+        _check_registry(registry or str(out / "registry"))
         chosen = _profile(profile or "quickstart", setting or [], real=real, synthetic=synthetic, test=test, seed=seed)
         folder = _create(chosen, out, name)
         parameters = _parameters(folder, registry or str(out / "registry"))
@@ -74,6 +77,15 @@ def run(
         record = run_local(folder / PACKAGE, parameters, folder)
     collect(record, folder)
     _show(folder)
+
+
+def _check_registry(address: str) -> None:
+    """Open the registry, and ask it for something if it is a server: the run publishes at its very end."""
+    from aerodet.registry import open_registry
+
+    opened = open_registry(address)
+    if "://" in address and not address.startswith("sqlite:"):
+        opened.models()
 
 
 def _profile(name: str, settings: list[str], **sources: Any) -> Profile:

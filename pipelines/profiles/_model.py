@@ -16,6 +16,7 @@ __all__ = [
     "Data",
     "Embedded",
     "Export",
+    "Gate",
     "Model",
     "Profile",
     "Prune",
@@ -187,6 +188,21 @@ class Publish(_Section):
     name: Annotated[str, StringConstraints(min_length=1)] = "aircraft-detector"
 
 
+class Gate(_Section):
+    """What a challenger must reach to become the champion; see docs/registry.md."""
+
+    least_ap50: Annotated[float, Field(ge=0, le=100)] = Field(1.0, description="AP50 that every champion has, percent")
+    int8_drop: Annotated[float, Field(ge=0)] = Field(1.0, description="points of AP50 that quantisation may cost")
+    champion_drop: Annotated[float, Field(ge=0)] = Field(0.5, description="points below the champion that may be")
+    slice_drop: Annotated[float, Field(ge=0)] = Field(5.0, description="points that a size, place or kind may lose")
+    slice_boxes: Count = Field(30, description="slices with fewer true boxes say nothing")
+    speedup: Annotated[float, Field(ge=0)] = Field(1.0, description="times as fast as the float model, at least")
+    replicates: Annotated[int, Field(ge=100)] = Field(1000, description="draws of the test images for the intervals")
+    slices: Annotated[list[str], OneOrMore] = Field(
+        ["size", "place", "role", "aircraft_types"], description="size, place, and attributes of the images or boxes"
+    )
+
+
 class Profile(_Section):
     """A whole run.
 
@@ -213,6 +229,7 @@ class Profile(_Section):
     benchmark: Benchmark = Benchmark()
     backend: Literal["torch", "tao"] = "torch"
     tao: Tao = Tao()  # type: ignore[call-arg]
+    gate: Gate = Gate()  # type: ignore[call-arg]
     publish: Publish = Publish()
     cluster: Cluster = Cluster()  # type: ignore[call-arg]
 

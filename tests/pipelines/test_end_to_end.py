@@ -15,7 +15,7 @@ import pytest
 
 from aerodet.lineage import read_provenance, upstream, verify
 from aerodet.pipelines import RunRecord
-from aerodet.registry import open_registry
+from aerodet.registry import CHALLENGER, CHAMPION, open_registry
 
 pytestmark = pytest.mark.slow
 
@@ -29,10 +29,21 @@ SCHEMA = {
     "qat": MODEL,
     "int8": {"ap50": float, "file_bytes": int, "median_ms": float, "ap50_cpu": float, "throughput_ratio": float},
     "float": {"params_total": int, "file_bytes": int, "median_ms": float},
+    "gate": {
+        "passed": bool,
+        "champion": int,
+        "rules": dict.fromkeys(("accuracy", "quantisation", "champion", "speed", "slices", "audit", "disjoint"), str),
+    },
     "wall_seconds": float,
 }
-TIMES = {"wall_seconds", "median_ms", "throughput_ratio"}
-TIMED = {"benchmark", "publish", "report", "export-int8"}  # what holds a time, or an engine, which TensorRT times
+TIMES = {"wall_seconds", "median_ms", "throughput_ratio", "gate"}
+TIMED = {
+    "benchmark",
+    "gate",
+    "publish",
+    "report",
+    "export-int8",
+}  # what holds a time, or an engine, which TensorRT times
 
 
 def aerodet(*arguments):
@@ -162,12 +173,14 @@ def test_an_engine_is_published_and_nothing_else_is(finished):
         assert not registry.exists()
         return
     (entry,) = open_registry(registry).versions("aircraft-detector")
+    assert version.pop("remark")
     assert version == {
         "published": True,
         "name": "aircraft-detector",
         "version": 1,
         "uri": entry.uri,
         "digest": entry.digest,
+        "stage": CHAMPION if results(finished)["gate"]["passed"] else CHALLENGER,
     }
     assert entry.tags["run_id"] == "first"
     assert list(entry.folder.glob("*.engine"))
@@ -175,7 +188,7 @@ def test_an_engine_is_published_and_nothing_else_is(finished):
 
 def test_every_artifact_is_what_its_provenance_says(finished):
     found = artifacts(finished)
-    assert len(found) == 24
+    assert len(found) == 25
     made = {verify(path).digest: stage for (stage, _), path in found.items()}
     for (stage, output), path in found.items():
         provenance = read_provenance(path)
@@ -202,7 +215,7 @@ def test_resuming_a_finished_run_keeps_every_stage_and_is_quick(finished):
     assert again.returncode == 0
     assert time.monotonic() - began < 10
     record = RunRecord.read(finished)
-    assert (record.state, len(record.stages)) == ("SUCCEEDED", 24)
+    assert (record.state, len(record.stages)) == ("SUCCEEDED", 25)
     assert all(stage.kept for stage in record.stages)
     assert results(finished) == before
 

@@ -2,8 +2,10 @@
 
 The embedded default needs no server: MLflow's registry on a SQLite file, the files in a folder beside it.
 Read it from outside with ``mlflow ui --backend-store-uri sqlite:///.../registry.db`` or any MLflow client.
+An MLflow server and a Kubeflow Model Registry are opened by their address in the same way.
 """
 
-from aerodet.registry.base import CHALLENGER, Registry, Version, open_registry
+from aerodet.registry._address import open_registry
+from aerodet.registry.base import ARCHIVED, CHALLENGER, CHAMPION, Registry, Version
 
-__all__ = ["CHALLENGER", "Registry", "Version", "open_registry"]
+__all__ = ["ARCHIVED", "CHALLENGER", "CHAMPION", "Registry", "Version", "open_registry"]

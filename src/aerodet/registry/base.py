@@ -1,8 +1,7 @@
-"""What every registry can do, and how one is opened."""
+"""What every registry can do, and what a version is."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +10,11 @@ from typing import Any, Protocol
 
 from aerodet.errors import RegistryError
 
-__all__ = ["CHALLENGER", "Registry", "Version", "open_registry"]
+__all__ = ["ARCHIVED", "CHALLENGER", "CHAMPION", "Registry", "Version"]
 
 CHALLENGER = "challenger"  # alias of the newest version; promotion moves another alias, never this meaning
+CHAMPION = "champion"  # alias of the version that is in use
+ARCHIVED = "archived"  # stage of former champions and of versions taken out of use
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +26,51 @@ class Version:
         version: its number, from 1.
         uri: the registry's address of it, such as ``models:/aircraft/3``.
         created: when it was published, UTC.
-        folder: where its files are.
+        location: where its files are: a folder of this machine, ``s3://...`` or the registry's own form.
         digest: SHA-256 over the names and contents of its engines and ONNX graphs: what it is, however it was measured.
         tags: flat facts: ``digest.<artifact>``, ``file.<path>``, ``metric.<name>``, ``param.<name>``, ``run_id``.
-        aliases: the names that point at it, such as ``challenger``.
+        aliases: the names that point at it, ``challenger`` and ``champion`` among them.
+        stage: ``champion``; ``archived`` for a former champion and one taken out of use; else ``challenger``.
     """
 
     name: str
     version: int
     uri: str
     created: datetime
-    folder: Path
+    location: str
     digest: str
     tags: Mapping[str, str]
     aliases: tuple[str, ...] = ()
+    stage: str = CHALLENGER
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are on this machine.
+
+        Raises:
+            RegistryError: they are elsewhere; :meth:`Registry.download` brings them.
+        """
+        if "://" in self.location or self.location.startswith("mlflow-artifacts:"):
+            raise RegistryError(f"the files of {self.uri} are not on this machine; `aerodet registry download` does it")
+        return Path(self.location)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """SHA-256 of each file, by its path in the version."""
+        return {key.removeprefix("file."): value for key, value in self.tags.items() if key.startswith("file.")}
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The measured figures it was published with."""
+        found = {key.removeprefix("metric."): value for key, value in self.tags.items() if key.startswith("metric.")}
+        return {key: float(value) for key, value in found.items()}
 
 
 class Registry(Protocol):
-    """A place that models are published to."""
+    """A place that models are published to.
+
+    Of the versions of a model one at most is the champion; a version that was published becomes it by :meth:`promote`.
+    """
 
     def publish(
         self,
@@ -56,7 +84,8 @@ class Registry(Protocol):
     ) -> Version:
         """Publish a model version with everything in it; complete or absent.
 
-        Publishing the same engines and graphs again returns the version that has them.
+        Publishing the same engines and graphs again returns the version that has them, and so does publishing them
+        twice at once. A publication that was killed is made good by the next one.
 
         Args:
             name: the registered model.
@@ -68,8 +97,11 @@ class Registry(Protocol):
 
         Raises:
             RegistryError: there is no engine or no ONNX graph among the files, or a name is not allowed.
-            MachineError: the disk is full or read-only.
+            MachineError: the disk is full or read-only, or the registry does not answer.
         """
+
+    def models(self) -> list[str]:
+        """List the names of the registered models."""
 
     def versions(self, name: str) -> list[Version]:
         """List a model's versions, oldest first; empty for an unknown name."""
@@ -84,24 +116,41 @@ class Registry(Protocol):
     def find_by_digest(self, digest: str) -> Version | None:
         """Return the newest version that is, contains or was made from the content with this SHA-256, if any."""
 
+    def promote(self, name: str, version: int | str, *, instead_of: int | None = None) -> Version:
+        """Make a version the champion; the champion before it is archived.
 
-def open_registry(uri: str | os.PathLike[str]) -> Registry:
-    """Open a registry, made on first use.
+        Args:
+            name: the registered model.
+            version: number or alias.
+            instead_of: only if this version is the champion still; 0: only if there is none.
 
-    Args:
-        uri: ``sqlite:///absolute/or/relative/registry.db``, or a folder, which gets a ``registry.db``.
+        Raises:
+            RegistryError: there is no such version, or another became champion meanwhile.
+        """
 
-    Raises:
-        RegistryError: the address is of no known kind, or the file is not a registry.
-    """
-    text = os.fspath(uri)
-    scheme, separator, rest = text.partition(":///")
-    if not separator and "://" not in text:
-        database = Path(text) if text.endswith(".db") else Path(text) / "registry.db"
-    elif separator and scheme == "sqlite" and rest:
-        database = Path(rest)
-    else:
-        raise RegistryError(f"{text!r} is not a registry address; use sqlite:///PATH/registry.db or a folder")
-    from aerodet.registry.mlflow import MlflowRegistry
+    def rollback(self, name: str) -> Version:
+        """Archive the champion and make the one before it champion again.
 
-    return MlflowRegistry(database)
+        Returns:
+            The champion now.
+
+        Raises:
+            RegistryError: there is no earlier champion.
+        """
+
+    def archive(self, name: str, version: int | str) -> Version:
+        """Take a version out of use.
+
+        Raises:
+            RegistryError: there is no such version, or it is the champion.
+        """
+
+    def read(self, version: Version, path: str) -> bytes:
+        """Return the content of one file of a version, checked against its digest.
+
+        Raises:
+            RegistryError: it has no such file, or the file is not what was published.
+        """
+
+    def download(self, version: Version, folder: Path) -> Path:
+        """Copy the files of a version into a new folder, as they are; returns the folder."""

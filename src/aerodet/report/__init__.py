@@ -19,6 +19,7 @@ from aerodet.report.data import (
     TrainingCurve,
 )
 from aerodet.report.examples import Match, draw_match, make_examples, match_detections, pick_examples, read_detections
+from aerodet.report.gate import GateRule, GateSummary
 from aerodet.report.page import headline, render_report
 from aerodet.report.results import Measurement, results_json
 
@@ -30,6 +31,8 @@ __all__ = [
     "Example",
     "FileEntry",
     "Finding",
+    "GateRule",
+    "GateSummary",
     "Latency",
     "Match",
     "Measurement",

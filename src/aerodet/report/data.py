@@ -15,6 +15,7 @@ from typing import Any, Literal
 from aerodet.errors import DataError
 from aerodet.files import read_json
 from aerodet.lineage import Provenance
+from aerodet.report.gate import GateSummary
 
 __all__ = [
     "Arm",
@@ -354,6 +355,7 @@ class ReportData:
         files: engines, graphs and what goes with them.
         parameters: the run's parameters, nested as they were given.
         provenance: of each artifact, in the order they were made.
+        gate: verdict on the INT8 model, where there is one.
     """
 
     run: RunInfo
@@ -367,6 +369,7 @@ class ReportData:
     files: tuple[FileEntry, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     provenance: tuple[Provenance, ...] = ()
+    gate: GateSummary | None = None
 
     def arm(self, key: str) -> Arm | None:
         """Return an arm by key."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aerodet.stages._data import audit, gather, ingest, sample, synthesize
     from aerodet.stages._evaluate import benchmark, evaluate
     from aerodet.stages._export import export, publish
+    from aerodet.stages._gate import gate
     from aerodet.stages._report import report
     from aerodet.stages._tao import tao_collect, tao_metrics, tao_records, tao_score
     from aerodet.stages._train import prune, train
@@ -28,6 +29,7 @@ __all__ = [
     "benchmark",
     "evaluate",
     "export",
+    "gate",
     "gather",
     "ingest",
     "prune",
@@ -49,6 +51,7 @@ _HOMES = {
     "_data": ("audit", "gather", "ingest", "sample", "synthesize"),
     "_evaluate": ("benchmark", "evaluate"),
     "_export": ("export", "publish"),
+    "_gate": ("gate",),
     "_report": ("report",),
     "_tao": ("tao_collect", "tao_metrics", "tao_records", "tao_score"),
     "_train": ("prune", "train"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from aerodet.detectnet.checkpoint import load_model
 from aerodet.detectnet.model import count_parameters
 from aerodet.detectnet.settings import settings_of
 from aerodet.detectnet.spec import parse_spec
-from aerodet.errors import MachineError, SpecError
+from aerodet.errors import MachineError, RegistryError, SpecError
 from aerodet.files import read_json, write_json
-from aerodet.lineage import read_provenance
-from aerodet.registry import open_registry
+from aerodet.registry import ARCHIVED, Registry, Version, open_registry
+from aerodet.registry.package import make_package
+from aerodet.registry.sign import SIGNING_KEY, key_from_environment
 from aerodet.stages._run import Outcome, stage
 
 __all__ = ["BUNDLE", "export", "publish"]
@@ -71,18 +73,31 @@ def export(
 
 @stage("version")
 def publish(
-    *, bundle: Path, evaluation: Path, benchmark: Path, version: Path, registry: str, name: str, run_id: str
+    *,
+    bundle: Path,
+    evaluation: Path,
+    benchmark: Path,
+    version: Path,
+    registry: str,
+    name: str,
+    run_id: str,
+    gate: Path | None = None,
 ) -> Outcome:
     """Publish an INT8 export to the model registry; one without an engine is not published.
+
+    It is published as a challenger, and made champion if the gate let it pass. The key that ``AERODET_SIGNING_KEY``
+    names signs it.
 
     Args:
         bundle: the export.
         evaluation: of its INT8 graph.
         benchmark: its latency.
-        version: receives ``version.json``: ``published`` and either ``name, version, uri, digest`` or the ``reason``.
+        version: receives ``version.json``: ``published`` and either ``name, version, uri, digest, stage`` and a
+            ``remark``, or the ``reason``.
         registry: address.
         name: registered model.
         run_id: the run that made it.
+        gate: verdict of the gate; without one nothing is promoted.
 
     Raises:
         RegistryError: the registry refuses.
@@ -94,28 +109,45 @@ def publish(
         write_json(version / "version.json", {"published": False, "reason": reason})
         return Outcome(metadata, {"published": 0.0})
     figures, timings = read_json(evaluation / "evaluation.json"), read_json(benchmark / "benchmark.json")
-    inputs = {"bundle": bundle, "evaluation": evaluation, "benchmark": benchmark}
-    entry = open_registry(registry).publish(
-        name,
-        {
-            **{path.name: path for path in sorted(bundle.iterdir())},
-            "evaluation.json": evaluation / "evaluation.json",
-            "benchmark.json": benchmark / "benchmark.json",
-        },
-        digests={label: read_provenance(path).digest for label, path in inputs.items()},
-        metrics={
-            "ap50": figures["ap50"],
-            "ap75": figures["ap75"],
-            "median_ms": timings["int8"]["median_ms"],
-            "throughput_ratio": timings["ratio"],
-        },
-        parameters={"params_total": read_json(bundle / "files.json")["parameters"]},
-        run_id=run_id,
-    )
+    inputs = {"bundle": bundle, "evaluation": evaluation, "benchmark": benchmark} | ({"gate": gate} if gate else {})
+    opened = open_registry(registry)
+    with tempfile.TemporaryDirectory(prefix="aerodet-") as scratch:
+        key = key_from_environment(SIGNING_KEY)
+        package = make_package(Path(scratch), inputs, name=name, run_id=run_id, key=key)
+        entry = opened.publish(
+            name,
+            package.files,
+            digests=package.digests,
+            metrics={
+                "ap50": figures["ap50"],
+                "ap75": figures["ap75"],
+                "median_ms": timings["int8"]["median_ms"],
+                "throughput_ratio": timings["ratio"],
+            },
+            parameters={"params_total": read_json(bundle / "files.json")["parameters"]},
+            run_id=run_id,
+        )
+    entry, remark = _promote(opened, entry, read_json(gate / "gate.json") if gate else None)
     facts: dict[str, Any] = {"name": entry.name, "version": entry.version, "uri": entry.uri, "digest": entry.digest}
+    facts |= {"stage": entry.stage, "remark": remark}
     write_json(version / "version.json", {"published": True, **facts})
-    metadata["version"] |= {"uri": entry.uri, "model": entry.name, "version": str(entry.version)}
+    metadata["version"] |= {"uri": entry.uri, "model": entry.name, "version": str(entry.version), "stage": entry.stage}
     return Outcome(metadata, {"published": 1.0, "version": float(entry.version)})
+
+
+def _promote(registry: Registry, entry: Version, verdict: dict[str, Any] | None) -> tuple[Version, str]:
+    """Make a version champion if the gate says so; returns it as it is then, and why."""
+    if verdict is None:
+        return entry, "it was not judged, so a person promotes it"
+    if not verdict["passed"]:
+        failed = ", ".join(rule["name"] for rule in verdict["rules"] if rule["verdict"] == "failed")
+        return entry, f"the gate did not let it pass: {failed}"
+    if entry.stage == ARCHIVED:
+        return entry, "it passed the gate, but this version was taken out of use before; a person brings it back"
+    try:
+        return registry.promote(entry.name, entry.version, instead_of=verdict["champion"]), "it passed the gate"
+    except RegistryError as error:  # another run's model became champion since the gate looked
+        return entry, str(error)
 
 
 def _engines(engine: str, compute_capabilities: Sequence[str]) -> Sequence[str | None]:

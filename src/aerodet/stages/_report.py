@@ -20,6 +20,7 @@ from aerodet.report import (
     Evaluation,
     FileEntry,
     Finding,
+    GateSummary,
     Measurement,
     ReportData,
     RunInfo,
@@ -66,7 +67,10 @@ def report(*, results: Path, report: Path, run_id: str, profile: str, started: f
     }
     timings = Benchmark.from_dict(read_json(inputs["benchmark"] / "benchmark.json"))
     wall = time.time() - started if started else 0.0
+    verdict = read_json(inputs["gate"] / "gate.json")
     figures = _results(inputs, evaluations, timings, wall)
+    figures["gate"] = {key: verdict[key] for key in ("passed", "champion")}
+    figures["gate"]["rules"] = {rule["name"]: rule["verdict"] for rule in verdict["rules"]}
     results.mkdir()
     write_json(results / "results.json", figures)
     test = ImageSet(inputs["test"])
@@ -86,6 +90,7 @@ def report(*, results: Path, report: Path, run_id: str, profile: str, started: f
         files=tuple(_files(inputs["int8_bundle"])),
         parameters=settings,
         provenance=tuple(_provenance(inputs)),
+        gate=GateSummary.from_dicts(verdict, read_json(inputs["version"] / "version.json")),
     )
     render_report(data, report)
     scores = {f"{name}_ap50": e.ap50 for name, e in evaluations.items()}

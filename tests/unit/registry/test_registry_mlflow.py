@@ -15,7 +15,7 @@ from aerodet.registry import _bundle as bundle_module
 def template(tmp_path_factory):
     """An empty registry; a copy of it costs less than MLflow's migrations."""
     folder = tmp_path_factory.mktemp("registry")
-    open_registry(folder)
+    assert open_registry(folder)._client  # connecting makes the tables
     return folder
 
 
@@ -27,7 +27,7 @@ def registry(template, tmp_path):
 
 @pytest.fixture
 def files(tmp_path):
-    outputs = tmp_path / "outputs"
+    outputs = tmp_path / "named"
     (outputs / "evaluation").mkdir(parents=True)
     (outputs / "model.engine").write_bytes(b"plan")
     (outputs / "model.onnx").write_bytes(b"graph")
@@ -175,7 +175,9 @@ def test_a_registry_may_be_moved_and_opened_by_address(registry, files, tmp_path
     assert (found.folder / "model.onnx").read_bytes() == b"graph"
 
 
-@pytest.mark.parametrize("uri", ["https://example.org/registry", "sqlite:///", "postgres:///registry"])
+@pytest.mark.parametrize(
+    "uri", ["ftp://example.org/registry", "sqlite:///", "postgres:///registry", "kubeflow+https://"]
+)
 def test_other_addresses_are_refused(uri):
     with pytest.raises(RegistryError, match="not a registry address"):
         open_registry(uri)
@@ -187,11 +189,38 @@ def test_a_file_that_is_no_database_is_refused_at_once(tmp_path):
         open_registry(tmp_path)
 
 
-def test_opening_is_quiet_and_writes_nowhere_else(tmp_path):
+def test_publishers_at_once_make_one_version(registry, tmp_path, outputs, publishers):
+    made = publishers("together", tmp_path / "registry", outputs, "aircraft", 3)
+    assert len({tuple(line) for line in made}) == 1
+    assert [v.version for v in registry.versions("aircraft")] == [1]
+
+
+def test_a_killed_publisher_leaves_all_or_nothing(registry, tmp_path, outputs, publishers):
+    (outcomes,) = publishers("killed", tmp_path / "registry", outputs, 5)
+    assert len(outcomes) >= 4
+    whole = sorted(path.name for path in outputs.iterdir())
+    for outcome in outcomes:
+        assert [found[1] for found in outcome["after"]] in ([], [whole]), outcome
+        assert outcome["again"] == [[1, whole, [CHALLENGER]]]
+    assert [path.name for path in (tmp_path / "registry" / "models").rglob("*.partial")] == []
+
+
+def test_looking_writes_nothing(tmp_path):
+    registry = open_registry(tmp_path / "registry")
+    assert registry.models() == registry.versions("aircraft") == []
+    assert registry.find_by_digest("d" * 64) is None
+    assert not (tmp_path / "registry").exists()
+
+
+def test_publishing_is_quiet_and_writes_nowhere_else(tmp_path, outputs):
     """In a process of its own: MLflow sets up logging, telemetry and folders when it is imported."""
     (tmp_path / "home").mkdir()
     (tmp_path / "work").mkdir()
-    code = f"from aerodet.registry import open_registry; open_registry({str(tmp_path / 'registry')!r}).versions('a')"
+    place = {name: outputs / name for name in ("model.engine", "model.onnx")}
+    code = (
+        "from pathlib import PosixPath; from aerodet.registry import open_registry;"
+        f"open_registry({str(tmp_path / 'registry')!r}).publish('a', {place!r}, **{FACTS!r})"
+    )
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "XDG", "PYTEST"))}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
@@ -202,7 +231,9 @@ def test_opening_is_quiet_and_writes_nowhere_else(tmp_path):
         check=True,
     )
     assert done.stdout + done.stderr == ""
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["home", "registry", "registry.db", "registry.lock", "work"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["home", "outputs", "registry", "work"]
+    assert [p for folder in ("home", "work") for p in (tmp_path / folder).iterdir()] == []
+    assert sorted(p.name for p in (tmp_path / "registry").iterdir()) == ["models", "registry.db", "registry.lock"]
 
 
 def test_mlflow_is_not_imported_before_a_registry_is_opened():

@@ -15,6 +15,8 @@ from aerodet.report import (
     Evaluation,
     FileEntry,
     Finding,
+    GateRule,
+    GateSummary,
     Latency,
     ReportData,
     RunInfo,
@@ -197,5 +199,14 @@ def made_up_run(scenes):
             provenance("pretrained", "train", "1", 4, dataset="b"),
             provenance("finetuned", "train", "2", 5, dataset="a", start="1"),
             provenance("exported", "export", "3", 7, model="2", calibration="a"),
+        ),
+        gate=GateSummary(
+            passed=False,
+            rules=(
+                GateRule("quantisation", "passed", "INT8 reaches AP50 91.6, the float model it was made from 92.0"),
+                GateRule("champion", "skipped", "there is no champion yet, so there is nothing to compare with"),
+                GateRule("slices", "failed", "more than 5 points down: place 1024 (44 boxes): −7.1 points"),
+            ),
+            outcome="Published as version 3, challenger: the gate did not let it pass: slices.",
         ),
     )

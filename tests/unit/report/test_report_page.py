@@ -5,7 +5,16 @@ from html.parser import HTMLParser
 
 import pytest
 
-from aerodet.report import Evaluation, ReportData, SizeSlice, TrainingCurve, headline, render_report
+from aerodet.report import (
+    Evaluation,
+    GateRule,
+    GateSummary,
+    ReportData,
+    SizeSlice,
+    TrainingCurve,
+    headline,
+    render_report,
+)
 
 VOID = {"meta", "img", "br", "link"}
 
@@ -44,7 +53,7 @@ def test_the_page_has_every_section_and_nothing_from_outside(report_data, tmp_pa
     text = render(report_data, tmp_path)
     page = Page(text)
     assert [s["id"] for s in page.named("section")] == [
-        "arms", "compression", "curves", "training", "detections", "data", "files", "reproduce",
+        "arms", "compression", "gate", "curves", "training", "detections", "data", "files", "reproduce",
     ]  # fmt: skip
     assert {a["href"][1:] for a in page.named("a")} == {s["id"] for s in page.named("section")}
     assert page.named("script") == page.named("link") == []
@@ -60,6 +69,8 @@ def test_the_page_shows_the_figures(report_data, tmp_path):
     for figure in ("94.2", "71.6", "91.8", "68.9", "11,197,893", "44.8 MB", "3.46 MB", "2.88×", "7 min 11 s", "d" * 64):
         assert figure in words
     assert "tile-0044.png shows the same pixels as tile-0041.png of real, training" in words
+    assert "place 1024 (44 boxes): −7.1 points" in words
+    assert "Published as version 3, challenger" in words
     assert "model.arch" in words
     assert "[5e-06, 0.0005]" in words
 
@@ -98,6 +109,7 @@ def test_names_with_markup_are_escaped(report_data, tmp_path):
         files=tuple(dataclasses.replace(f, name=bad, consumer=bad, sha256=bad) for f in report_data.files),
         parameters={bad: {bad: bad}},
         provenance=tuple(dataclasses.replace(p, name=bad, stage=bad) for p in report_data.provenance),
+        gate=GateSummary(passed=True, rules=(GateRule(bad, "passed", bad),), outcome=bad),
     )
     text = render(data, tmp_path)
     page = Page(text)
@@ -111,7 +123,7 @@ def test_sections_without_data_are_left_out(report_data, tmp_path):
     page = Page(render(ReportData(report_data.run, arms=(), stages=()), tmp_path))
     assert page.named("section") == page.named("a") == []
     only = dataclasses.replace(report_data, stages=(), benchmark=None, training=(), examples=(), datasets=(), files=())
-    page = Page(render(dataclasses.replace(only, parameters={}, provenance=()), tmp_path))
+    page = Page(render(dataclasses.replace(only, parameters={}, provenance=(), gate=None), tmp_path))
     assert [s["id"] for s in page.named("section")] == ["arms", "curves"]
 
 

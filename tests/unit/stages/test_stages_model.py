@@ -11,6 +11,7 @@ from aerodet.detectnet.spec import format_spec
 from aerodet.detectnet.spec_builder import SpecOptions, build_spec
 from aerodet.errors import DataError, SpecError
 from aerodet.registry import open_registry
+from aerodet.registry.sign import check_signature, make_key
 
 SPEC = format_spec(
     build_spec(SpecOptions(classes=("aircraft",), image_width=64, image_height=64, layers=10, width=0.25))
@@ -28,26 +29,58 @@ def checkpoint(tmp_path):
     return folder
 
 
+CONTENTS = {
+    "bundle": {
+        "files.json": {"parameters": 12, "classes": ["aircraft"], "size": [64, 64], "quantized": True, "files": []},
+        "model.int8.onnx": "graph",
+        "model.sm89.engine": "engine",
+    },
+    "evaluation": {
+        "evaluation.json": {
+            "ap50": 91.5,
+            "ap75": 60.0,
+            "ap": 55.0,
+            "tao_sample": 90.0,
+            "tao_integrate": 89.0,
+            "images": 4,
+            "boxes": 9,
+            "slices": {"small": {"ap50": None, "boxes": 0}},
+            "per_class": {},
+        },
+        "detections.json": [],
+    },
+    "benchmark": {
+        "benchmark.json": {"int8": {"median_ms": 0.8}, "ratio": 3.1, "batch": 1, "threads": 2, "cpu": "a <CPU>"}
+    },
+    "gate": {
+        "gate.json": {
+            "passed": True,
+            "champion": 0,
+            "rules": [{"name": "speed", "verdict": "passed", "sentence": "3.1 times as fast", "figures": {}}],
+        }
+    },
+}
+
+
+@stages.stage("made")
+def make(*, made, name, changes):
+    made.mkdir()
+    for file, content in (CONTENTS[name] | changes).items():
+        (made / file).write_text(content if isinstance(content, str) else json.dumps(content))
+    return stages.Outcome({})
+
+
+def made_artifact(artifact, name, **changes):
+    """Return an artifact as a stage leaves it, with changed files."""
+    place = artifact(name)
+    stages.run(make, {"made": place, "name": name, "changes": changes})
+    return place
+
+
 @pytest.fixture
 def inputs(artifact):
     """The inputs of a publication, as other stages leave them: an export, its evaluation and its benchmark."""
-    contents = {
-        "bundle": {"files.json": {"parameters": 12}, "model.int8.onnx": "graph", "model.sm89.engine": "engine"},
-        "evaluation": {"evaluation.json": {"ap50": 91.5, "ap75": 60.0}},
-        "benchmark": {"benchmark.json": {"int8": {"median_ms": 0.8}, "ratio": 3.1}},
-    }
-
-    @stages.stage("made")
-    def make(*, made, name):
-        made.mkdir()
-        for file, content in contents[name].items():
-            (made / file).write_text(content if isinstance(content, str) else json.dumps(content))
-        return stages.Outcome({})
-
-    made = {name: artifact(name) for name in contents}
-    for name, place in made.items():
-        stages.run(make, {"made": place, "name": name})
-    return made
+    return {name: made_artifact(artifact, name) for name in CONTENTS if name != "gate"}
 
 
 def publish(inputs, artifact, tmp_path, **changed):
@@ -112,6 +145,8 @@ def test_publish_makes_one_version_with_digests_and_metrics(inputs, artifact, tm
         "version": 1,
         "uri": version.uri,
         "digest": version.digest,
+        "stage": "challenger",
+        "remark": "it was not judged, so a person promotes it",
     }
     assert metrics == {"published": 1.0, "version": 1.0}
     assert metadata["uri"] == version.uri
@@ -121,6 +156,60 @@ def test_publish_makes_one_version_with_digests_and_metrics(inputs, artifact, tm
     for name, made in inputs.items():
         assert f"sha256:{version.tags[f'digest.{name}']}" == made.metadata["digest"]
     assert (version.folder / "model.sm89.engine").read_text() == "engine"
+
+
+def test_a_version_has_card_bill_and_the_provenance_of_what_it_came_from(inputs, artifact, tmp_path):
+    publish(inputs, artifact, tmp_path)
+    (version,) = open_registry(tmp_path / "registry").versions("aircraft")
+    assert {"card.html", "card.md", "sbom.cdx.json", "detections.json", "evaluation.json"} <= set(version.files)
+    assert "model.sig" not in version.files
+    page = (version.folder / "card.html").read_text()
+    assert "a &lt;CPU&gt;" in page
+    assert "<script" not in page
+    assert "a &lt;CPU&gt;" in (version.folder / "card.md").read_text()
+    bill = json.loads((version.folder / "sbom.cdx.json").read_text())
+    assert bill["specVersion"] == "1.6"
+    assert {"numpy", "torch", "model.int8.onnx", "evaluation"} <= {part["name"] for part in bill["components"]}
+    statements = sorted(p.name.rsplit("-", 1)[0] for p in (version.folder / "provenance").iterdir())
+    assert statements == ["make-made"] * 3
+
+
+def test_a_version_that_passed_the_gate_is_champion_and_one_that_did_not_is_challenger(inputs, artifact, tmp_path):
+    facts, _, metadata = publish(inputs | {"gate": made_artifact(artifact, "gate")}, artifact, tmp_path)
+    assert (facts["stage"], metadata["stage"]) == ("champion", "champion")
+    (Path(inputs["bundle"].path) / "model.sm89.engine").write_text("a worse engine")
+    verdict = CONTENTS["gate"]["gate.json"] | {"passed": False, "champion": 1}
+    verdict["rules"] = [{"name": "slices", "verdict": "failed", "sentence": "worse", "figures": {}}]
+    failed = made_artifact(artifact, "gate", **{"gate.json": verdict})
+    facts = publish(inputs | {"gate": failed}, artifact, tmp_path)[0]
+    assert (facts["version"], facts["stage"]) == (2, "challenger")
+    assert facts["remark"] == "the gate did not let it pass: slices"
+    assert open_registry(tmp_path / "registry").get("aircraft", "champion").version == 1
+
+
+def test_a_version_is_not_promoted_over_a_champion_it_was_not_compared_with(inputs, artifact, tmp_path):
+    judged = inputs | {"gate": made_artifact(artifact, "gate")}
+    publish(judged, artifact, tmp_path)
+    (Path(inputs["bundle"].path) / "model.sm89.engine").write_text("another engine, judged at the same time")
+    facts = publish(judged, artifact, tmp_path)[0]
+    assert facts["stage"] == "challenger"
+    assert "judged against no champion, but the champion is 1 by now" in facts["remark"]
+
+
+def test_a_version_taken_out_of_use_is_not_brought_back_by_a_run(inputs, artifact, tmp_path):
+    publish(inputs, artifact, tmp_path)
+    open_registry(tmp_path / "registry").archive("aircraft", 1)
+    facts = publish(inputs | {"gate": made_artifact(artifact, "gate")}, artifact, tmp_path)[0]
+    assert facts["stage"] == "archived"
+    assert "a person brings it back" in facts["remark"]
+
+
+def test_a_key_in_the_environment_signs(inputs, artifact, tmp_path, monkeypatch):
+    key, public = make_key(tmp_path / "signing.key")
+    monkeypatch.setenv("AERODET_SIGNING_KEY", str(key))
+    publish(inputs, artifact, tmp_path)
+    (version,) = open_registry(tmp_path / "registry").versions("aircraft")
+    check_signature(version.folder, public)
 
 
 def test_publishing_again_is_the_same_version(inputs, artifact, tmp_path):

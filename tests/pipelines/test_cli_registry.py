@@ -1,0 +1,132 @@
+import json
+import sys
+
+import pytest
+
+from aerodet.lineage import write_provenance
+from aerodet.pipelines import RunRecord, cli
+from aerodet.registry import open_registry
+from aerodet.registry.package import make_package
+
+FIGURES = dict.fromkeys(("ap50", "ap75", "ap", "tao_sample", "tao_integrate"), 50.0)
+BUNDLE = {"parameters": 12, "classes": ["aircraft"], "size": [64, 64], "quantized": True, "files": []}
+CONTENTS = {
+    "bundle": {"files.json": BUNDLE, "model.onnx": "graph", "model.sm89.engine": "engine"},
+    "evaluation": {"evaluation.json": {**FIGURES, "images": 4, "boxes": 9, "slices": {}, "per_class": {}}},
+    "benchmark": {
+        "benchmark.json": {"int8": {"median_ms": 0.8}, "ratio": 3.1, "batch": 1, "threads": 2, "cpu": "a CPU"}
+    },
+}
+
+
+@pytest.fixture
+def aerodet(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("AERODET_SIGNING_KEY", "AERODET_VERIFY_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["aerodet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return (caught.value.code or 0, *capsys.readouterr())
+
+    return call
+
+
+def publish(folder, engine, key=None):
+    """Publish a made-up run under ``folder``/runs; returns its folder."""
+    from datetime import UTC, datetime
+
+    run = folder / "runs" / engine
+    record = RunRecord(engine, "aerodet", {"registry": str(folder / "runs" / "registry")})
+    inputs = {}
+    for name, files in CONTENTS.items():
+        inputs[name] = run / "artifacts" / name / name
+        inputs[name].mkdir(parents=True)
+        for file, content in files.items():
+            text = content if isinstance(content, str) else json.dumps(content)
+            (inputs[name] / file).write_text(f"{text} {engine}" if file.endswith(".engine") else text)
+        now = datetime.now(UTC)
+        above = {} if name == "bundle" else {"model": inputs["bundle"]}
+        write_provenance(inputs[name], name=name, stage=name, inputs=above, parameters={}, started=now, finished=now)
+    package = make_package(folder / f"package-{engine}", inputs, name="aircraft", run_id=engine, key=key)
+    facts = {"digests": package.digests, "metrics": {"ap50": 50.0, "median_ms": 0.8}, "parameters": {}}
+    version = open_registry(record.parameters["registry"]).publish("aircraft", package.files, **facts, run_id=engine)
+    published = run / "artifacts" / "publish" / "version"
+    published.mkdir(parents=True)
+    (published / "version.json").write_text(
+        json.dumps({"published": True, "name": version.name, "version": version.version})
+    )
+    record.write(run)
+    return run
+
+
+def test_versions_are_listed_promoted_rolled_back_and_archived(aerodet, tmp_path):
+    assert aerodet("registry", "list") == (0, "nothing is published in runs/registry\n", "")
+    for engine in ("one", "two"):
+        publish(tmp_path, engine)
+    status, output, _ = aerodet("registry", "list")
+    assert status == 0
+    assert [line.split()[:3] for line in output.splitlines()[1:]] == [
+        ["aircraft", "1", "challenger"],
+        ["aircraft", "2", "challenger"],
+    ]
+    assert aerodet("registry", "promote", "aircraft", "1")[1] == "version 1 of aircraft is the champion\n"
+    assert aerodet("registry", "promote", "aircraft")[1] == "version 2 of aircraft is the champion\n"
+    assert aerodet("registry", "rollback", "aircraft")[1] == "version 1 of aircraft is the champion again\n"
+    listed = json.loads(aerodet("registry", "list", "aircraft", "--json")[1])
+    assert [version["stage"] for version in listed] == ["champion", "archived"]
+    status, _, shown = aerodet("registry", "rollback", "aircraft")
+    assert (status, "no earlier champion" in shown) == (2, True)
+    status, _, shown = aerodet("registry", "archive", "aircraft", "1")
+    assert (status, "is the champion" in shown) == (2, True)
+    facts = json.loads(aerodet("registry", "show", "aircraft", "champion")[1])
+    assert (facts["version"], facts["tags"]["run_id"], facts["uri"]) == (1, "one", "models:/aircraft/1")
+    assert aerodet("registry", "promote", "aircraft", "7")[0] == 2
+
+
+def test_a_version_is_taken_away_and_verified(aerodet, tmp_path):
+    assert aerodet("registry", "key", "signing.key")[0] == 0
+    publish(tmp_path, "one", tmp_path / "signing.key")
+    status, output, _ = aerodet("registry", "download", "aircraft", "taken", "--version", "1")
+    assert (status, output.startswith("taken: version 1 of aircraft")) == (0, True)
+    assert aerodet("registry", "download", "aircraft", "taken", "--version", "1")[0] == 2
+    for target in ("taken", "aircraft/1", "aircraft@challenger", "models:/aircraft/1", "runs/one"):
+        status, output, _ = aerodet("verify", target, "--key", "signing.pub")
+        assert status == 0, output
+        assert "nothing was changed" in output
+        assert "signed by the owner of signing.pub" in output
+    status, output, _ = aerodet("verify", "runs/one/artifacts/evaluation/evaluation")
+    assert (status, "2 artifacts checked" in output) == (0, True)
+    (tmp_path / "taken" / "model.onnx").write_text("another")
+    status, output, _ = aerodet("verify", "taken", "--key", "signing.pub")
+    assert status == 2
+    assert "fault: model.onnx: it was changed" in output
+    assert "fault: model.sig: the signature does not hold for signing.pub: model.onnx changed" in output
+
+
+@pytest.mark.parametrize("target", ["runs/one", "aircraft/1", "runs/one/artifacts/evaluation/evaluation"])
+def test_a_changed_artifact_of_the_run_is_named(aerodet, tmp_path, target):
+    run = publish(tmp_path, "one")
+    (run / "artifacts" / "bundle" / "bundle" / "files.json").write_text("{ }")
+    status, output, _ = aerodet("verify", target, "--json")
+    found = json.loads(output)
+    assert (status, found["intact"]) == (2, False)
+    (what,) = {finding["what"] for finding in found["findings"] if finding["severity"] == "fault"}
+    assert what == str(run / "artifacts" / "bundle" / "bundle")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["aircraft/1"], "no model named 'aircraft'"),
+        (["no such thing"], "is no folder and no version"),
+        (["."], "is neither a run nor an artifact"),
+        ([".", "--key", "nothing.pub"], "nothing.pub is no file"),
+    ],
+)
+def test_what_cannot_be_verified_is_one_sentence(aerodet, arguments, sentence):
+    status, output, shown = aerodet("verify", *arguments)
+    assert (status, output) == (2, "")
+    assert sentence in " ".join(shown.split())

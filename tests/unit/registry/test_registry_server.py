@@ -1,0 +1,92 @@
+"""The registry on a real MLflow server."""
+
+import pytest
+
+from aerodet.errors import MachineError, RegistryError
+from aerodet.registry import CHALLENGER, CHAMPION, open_registry
+
+FACTS = {"digests": {"test": "d" * 64}, "metrics": {"ap50": 91.5}, "parameters": {"seed": 7}, "run_id": "run-1"}
+
+
+@pytest.fixture
+def registry(mlflow_server):
+    return open_registry(mlflow_server)
+
+
+def named(folder):
+    return {path.name: path for path in folder.iterdir()}
+
+
+def test_a_version_holds_its_files_and_facts(registry, outputs, tmp_path):
+    made = registry.publish("whole", named(outputs), **FACTS)
+    assert (made.version, made.uri, made.aliases, made.stage) == (1, "models:/whole/1", (CHALLENGER,), CHALLENGER)
+    assert registry.read(made, "model.engine") == b"plan"
+    assert made.metrics == {"ap50": 91.5}
+    assert made.tags["param.seed"] == "7"
+    assert registry.find_by_digest("d" * 64) == made
+    folder = registry.download(made, tmp_path / "copy")
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {p.name: p.read_bytes() for p in outputs.iterdir()}
+    with pytest.raises(RegistryError, match="not on this machine"):
+        _ = made.folder
+
+
+def test_the_same_engines_and_graphs_are_one_version(registry, outputs):
+    first = registry.publish("once", named(outputs), **FACTS)
+    assert registry.publish("once", named(outputs), **FACTS | {"run_id": "run-2"}) == first
+    (outputs / "model.engine").write_text("another plan")
+    second = registry.publish("once", named(outputs), **FACTS)
+    assert [v.version for v in registry.versions("once")] == [1, second.version]
+
+
+def test_the_champion_moves_and_comes_back(registry, outputs):
+    for plan in ("one", "two"):
+        (outputs / "model.engine").write_text(plan)
+        registry.publish("moving", named(outputs), **FACTS)
+    assert registry.promote("moving", 1).stage == CHAMPION
+    assert registry.promote("moving", 2).version == 2
+    assert registry.rollback("moving").version == 1
+    assert registry.get("moving", CHAMPION).version == 1
+
+
+def test_publishers_at_once_make_one_version(mlflow_server, registry, outputs, publishers):
+    made = publishers("together", mlflow_server, outputs, "at-once", 3)
+    assert len({tuple(line) for line in made}) == 1
+    (version,) = registry.versions("at-once")
+    assert [version.version, version.location] == made[0]
+    assert len(registry._client.search_model_versions("name = 'at-once'")) == 1
+
+
+def test_a_killed_publisher_leaves_all_or_nothing(mlflow_server, registry, outputs, publishers):
+    (outcomes,) = publishers("killed", mlflow_server, outputs, 9)
+    assert len(outcomes) >= 3
+    whole = sorted(path.name for path in outputs.iterdir())
+    for outcome in outcomes:
+        assert [found[1] for found in outcome["after"]] in ([], [whole]), outcome
+        ((_, files, aliases),) = outcome["again"]
+        assert (files, aliases) == (whole, [CHALLENGER])
+        assert len(registry._client.search_model_versions(f"name = 'model-{outcome['step']}'")) == 1
+
+
+def test_a_double_that_was_left_is_shown_to_nobody_and_removed(registry, outputs):
+    first = registry.publish("double", named(outputs), **FACTS)
+    run = registry._client.get_model_version("double", "1").run_id
+    tags = {"digest": first.digest, "run_id": "killed"}
+    registry._client.create_model_version("double", first.location, run, tags, await_creation_for=0)
+    assert registry.versions("double") == [registry.get("double", 1)]
+    assert registry.publish("double", named(outputs), **FACTS).version == 1
+    assert len(registry._client.search_model_versions("name = 'double'")) == 1
+    assert registry.get("double", 1).aliases == (CHALLENGER,)
+    assert registry._client.get_run(run).info.lifecycle_stage == "active"
+
+
+def test_a_changed_file_is_refused(registry, outputs):
+    made = registry.publish("changed", named(outputs), **FACTS)
+    registry._client.set_model_version_tag("changed", "1", "file.labels.txt", "0" * 64)
+    with pytest.raises(RegistryError, match=r"labels\.txt of models:/changed/1 is not what was published"):
+        registry.read(registry.get("changed", made.version), "labels.txt")
+
+
+def test_a_server_that_is_not_there_is_the_machines_fault(outputs, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(MachineError, match="does not answer"):
+        open_registry("http://127.0.0.1:9").publish("nowhere", named(outputs), **FACTS)
