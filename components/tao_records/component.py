@@ -27,9 +27,9 @@ def tao_records(
         dataset: Image set.
         records: TFRecords, ``labels.tar``, ``spec.txt`` and ``records.json``.
         metrics: Images, and epochs of a training.
-        spec: Experiment spec, protobuf text; its data, length and start are replaced.
+        spec: Experiment spec, protobuf text; its data, length, start and seed are replaced.
         name: Of what is trained or evaluated, for messages.
-        seed: Of the choice of validation images.
+        seed: Of the training, and of the choice of validation images.
         steps: Optimiser steps of a training; 0: the images are there to evaluate on.
         gpus: That share an epoch.
         validation_fraction: Share of ``dataset`` that is validated on while training.

@@ -110,6 +110,26 @@ def tfrecords(
         typer.echo("note: all images are fold 0; a spec that trains on them must not have validation_fold: 0")
 
 
+@app.command()
+def status(
+    results: Annotated[Path, typer.Argument(metavar="DIR", help="Results folder of a TAO task (-r).")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the figures of a TAO task; exit status 2 when it failed or left no result."""
+    import json
+
+    from aerodet.tao import read_results, read_status
+
+    deploy = (results / "results.json").is_file()
+    figures = read_results(results) if deploy else dict(read_status(results).metrics)
+    if as_json:
+        typer.echo(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            typer.echo(f"{name:32} {value:.6g}")
+
+
 @app.command("import-weights")
 def import_weights(
     model: Annotated[Path, typer.Argument(metavar="MODEL.hdf5", help="A checkpoint of TAO 5.")],

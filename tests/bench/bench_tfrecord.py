@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument(
         "--bytes", type=int, default=90_000, help="of an image file; a JPEG tile of 512 px has 90,000, a PNG 400,000"
     )
-    parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--pairs", type=int, default=41)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="on the disk to write to")
     options = parser.parse_args()
     images = InMemory(options.images, options.bytes)

@@ -85,6 +85,18 @@ def test_mounts_are_written(aerodet, tmp_path):
     assert (status, "'data' is no mount" in error) == (2, True)
 
 
+def test_the_figures_of_a_task_are_printed(aerodet):
+    Path("results").mkdir()
+    status, _, error = aerodet("tao", "status", "results")
+    assert (status, "results has no status.json" in error) == (2, True)
+    done = {"status": "SUCCESS", "kpi": {"mean average precision": 71.25}}
+    Path("results/status.json").write_text(json.dumps(done))
+    assert aerodet("tao", "status", "results", "--json") == (0, '{"mean_average_precision": 71.25}\n', "")
+    assert aerodet("tao", "status", "results")[1].split() == ["mean_average_precision", "71.25"]
+    Path("results/results.json").write_text('{"AP_aircraft": 0.5}')
+    assert aerodet("tao", "status", "results", "--json")[1] == '{"AP_aircraft": 0.5}\n'
+
+
 def test_tfrecords_of_a_kitti_folder(aerodet):
     for number in range(4):
         record = ImageRecord(number, f"{number}.png", 32, 24, "g", np.array([[2, 2, 20, 20]]), np.zeros(1, np.int64))

@@ -51,9 +51,9 @@ def tao_records(
     Args:
         dataset: image set.
         records: receives ``own-fold-*`` and ``mix-fold-*``, ``labels.tar``, ``spec.txt`` and ``records.json``.
-        spec: experiment spec, protobuf text; its data, length and start are replaced.
+        spec: experiment spec, protobuf text; its data, length, start and seed are replaced.
         name: of what is trained or evaluated, for messages.
-        seed: of the choice of validation images.
+        seed: of the training, and of the choice of validation images.
         steps: optimiser steps of a training; 0: the images are there to evaluate on.
         gpus: that share an epoch.
         validation_fraction: share of ``dataset`` that is validated on while training.
@@ -65,6 +65,7 @@ def tao_records(
         DataError: images have different suffixes.
     """
     experiment = parse_spec(spec, f"the spec of {name}")
+    experiment.random_seed = seed
     images = ImageSet(dataset)
     records.mkdir()
     sources = {"own": images}

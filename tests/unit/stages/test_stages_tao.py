@@ -28,7 +28,7 @@ def records(tmp_path: Path, dataset: Path, *, spec: str = SPEC, **options):
 
 def test_records_of_a_training_hold_out_whole_places_and_fix_its_length(tmp_path, image_set) -> None:
     dataset = image_set(tmp_path / "real", 24)
-    outcome = records(tmp_path, dataset, gpus=2)
+    outcome = records(tmp_path, dataset, gpus=2, seed=5)
     folder = tmp_path / "records"
     folds = {n: {f.id for f in read_tfrecords(folder.glob(f"own-fold-00{n}-*"))} for n in (0, 1)}
     assert len(folds[0]) + len(folds[1]) == 24
@@ -38,6 +38,7 @@ def test_records_of_a_training_hold_out_whole_places_and_fix_its_length(tmp_path
     spec = read_spec(folder / "spec.txt")
     steps = -(-(-(-len(folds[1]) // 4)) // 2)  # noqa: B002 - batches, shared by two GPUs
     assert spec.training_config.num_epochs == -(-30 // steps)
+    assert spec.random_seed == 5
     assert spec.dataset_config.WhichOneof("dataset_split_type") == "validation_fold"
     assert spec.dataset_config.image_extension == "png"
     (source,) = spec.dataset_config.data_sources
