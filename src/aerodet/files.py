@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -15,7 +15,17 @@ from typing import Any
 
 from aerodet.errors import MachineError
 
-__all__ = ["atomic_path", "disk_errors", "file_digest", "folder_digest", "read_json", "write_json", "write_text"]
+__all__ = [
+    "atomic_path",
+    "digest_of",
+    "disk_errors",
+    "file_digest",
+    "file_digests",
+    "folder_digest",
+    "read_json",
+    "write_json",
+    "write_text",
+]
 
 _PARTIAL = ".partial"
 PROVENANCE = "provenance.json"  # travels inside an artifact's folder and is not part of its content
@@ -87,15 +97,24 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file in a folder by its relative path, sorted, without ``provenance.json``."""
+    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file() and p.name != PROVENANCE}
+    return {path: file_digest(files[path]) for path in sorted(files)}
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """Return the digest of a folder with these files: SHA-256 by relative path (see :func:`folder_digest`)."""
+    return hashlib.sha256("".join(f"{files[path]}  {path}\n" for path in sorted(files)).encode()).hexdigest()
+
+
 def folder_digest(folder: Path) -> str:
     """Return a digest of a folder's content that does not depend on listing order, times or the folder's name.
 
-    It is the SHA-256 of the sorted lines ``<sha256 of file>  <relative path>``, the output of ``sha256sum``
-    over the files, without ``provenance.json``.
+    It is the SHA-256 of the lines ``<sha256 of file>  <relative path>`` in the order of the paths: the output of
+    ``sha256sum`` over the files, without ``provenance.json``. docs/lineage.md has the shell command.
     """
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != PROVENANCE)
-    lines = [f"{file_digest(p)}  {p.relative_to(folder).as_posix()}\n" for p in files]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return digest_of(file_digests(folder))
 
 
 def _remove(path: Path) -> None:
