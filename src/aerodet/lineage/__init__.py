@@ -11,7 +11,7 @@ after a copy::
 What is read is not trusted: see :mod:`aerodet.lineage.catalog`.
 """
 
-from aerodet.lineage.catalog import Bucket, Catalog, Problem, Record, Use
+from aerodet.lineage.catalog import Catalog, Problem, Record, Use
 from aerodet.lineage.diff import Change, Difference, compare
 from aerodet.lineage.environment import CodeVersion, code_version, hardware, libraries
 from aerodet.lineage.formats import FORMATS, as_dot, as_json, as_openlineage, as_sums, as_tree, facts, printable, title
@@ -31,7 +31,6 @@ __all__ = [
     "BUILD_TYPE",
     "FORMATS",
     "Ancestor",
-    "Bucket",
     "Catalog",
     "Change",
     "CodeVersion",

@@ -13,41 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 from aerodet.errors import DataError, UserError
 from aerodet.files import PROVENANCE
 from aerodet.lineage.provenance import LIMIT, Provenance, parse_provenance
+from aerodet.storage import Store
 
-__all__ = ["Bucket", "Catalog", "Problem", "Record", "StoredObject", "Use"]
+__all__ = ["Catalog", "Problem", "Record", "Use"]
 
 READERS = 16  # requests in flight against a bucket
-
-
-class StoredObject(Protocol):
-    """What a listing tells of one object."""
-
-    @property
-    def key(self) -> str:
-        """Its name under the store's address."""
-
-    @property
-    def size(self) -> int:
-        """Its length in bytes."""
-
-
-class Bucket(Protocol):
-    """What is needed of an object store; :func:`aerodet.storage.open_store` opens one."""
-
-    @property
-    def uri(self) -> str:
-        """Its address, such as ``s3://bucket/prefix``."""
-
-    def keys(self, prefix: str = "") -> Iterator[StoredObject]:
-        """List the objects."""
-
-    def read(self, key: str, limit: int | None = None) -> bytes:
-        """Return the first ``limit`` bytes of an object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +88,7 @@ class Catalog:
         self.problems = list(problems)
 
     @classmethod
-    def load(cls, *places: Path | Bucket) -> Catalog:
+    def load(cls, *places: Path | Store) -> Catalog:
         """Read every ``provenance.json`` under some folders and buckets.
 
         Hidden folders and links are not entered.
@@ -210,7 +184,7 @@ def _read_file(folder: str, entry: os.DirEntry[str]) -> Record | Problem:
     return _parse(content, entry.path, folder)
 
 
-def _bucket(bucket: Bucket) -> Iterator[Record | Problem]:
+def _bucket(bucket: Store) -> Iterator[Record | Problem]:
     """Read the statements in a bucket, many at a time."""
     keys, root = [], bucket.uri.rstrip("/")
     for entry in bucket.keys():
