@@ -9,7 +9,7 @@ import typer
 
 import aerodet
 from aerodet.errors import AerodetError
-from aerodet.pipelines.cli import data, model, run, runs, spec, synth
+from aerodet.pipelines.cli import data, diff, lineage, model, reproduce, run, runs, spec, synth, ui
 from aerodet.pipelines.local import StoppedError
 
 __all__ = ["app", "main"]
@@ -24,6 +24,10 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(runs.runs)
 app.command()(runs.report)
+app.command()(lineage.lineage)
+app.command()(diff.diff)
+app.command()(reproduce.reproduce)
+app.command()(ui.ui)
 app.command()(model.model)
 app.command()(synth.synth)
 app.add_typer(data.app, name="data")

@@ -154,7 +154,7 @@ def _folder(root: Path) -> Iterator[Record | Problem]:
     """Read the statements under a folder, in the order of their paths."""
     if not root.is_dir():
         raise UserError(f"{root} is not a folder, so no artifacts are read from it; name another place")
-    stack = [os.fspath(root.absolute())]
+    stack = [os.fspath(root.resolve())]
     while stack:
         folder = stack.pop()
         try:

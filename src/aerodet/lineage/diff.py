@@ -116,6 +116,9 @@ def compare(catalog: Catalog, left: str, right: str) -> Difference:
         if one is None or other is None:
             found.add(step, "data", _last(step), a, b)
             continue
+        if one.provenance.stage != other.provenance.stage:
+            found.add(step, "stage", "stage", one.provenance.stage, other.provenance.stage)
+            continue  # they have nothing in common that could be held together
         _settings(found, step, one.provenance, other.provenance)
         ours, theirs = one.provenance.inputs, other.provenance.inputs
         if not ours and not theirs:
@@ -139,8 +142,6 @@ def _record(catalog: Catalog, digest: str) -> Record | None:
 def _settings(found: _Found, step: str, one: Provenance, other: Provenance) -> None:
     """Compare how two artifacts were made, apart from what they were made from."""
     before = found.count
-    if one.stage != other.stage:
-        found.add(step, "stage", "stage", one.stage, other.stage)
     if one.code != other.code:
         found.add(step, "code", "aerodet", one.code.label, other.code.label)
     elif one.code.dirty:  # two different modifications look alike from here
@@ -183,7 +184,7 @@ def _metrics(catalog: Catalog, left: str, right: str) -> Iterator[Change]:
     """Yield what was measured of either artifact, by its maker and by the stages that used it."""
     ours, theirs = _measured(catalog, left), _measured(catalog, right)
     for name in sorted(ours.keys() | theirs.keys()):
-        yield Change("metric", name, *(_text(side.get(name)) for side in (ours, theirs)))
+        yield Change("metric", name, _text(ours.get(name)), _text(theirs.get(name)))
 
 
 def _measured(catalog: Catalog, digest: str) -> dict[str, Any]:
@@ -208,4 +209,6 @@ def _last(step: str) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return NOTHING
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return value if isinstance(value, str) else json.dumps(value)

@@ -188,7 +188,7 @@ def as_openlineage(graph: Graph) -> str:
                 "outputs": made_now,
                 **common,
             }
-            events.append((event["eventTime"], json.dumps(event)))
+            events.append((moment.isoformat(), json.dumps(event)))
     return "".join(f"{line}\n" for _, line in sorted(events, key=lambda pair: pair[0]))
 
 

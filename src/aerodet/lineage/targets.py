@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aerodet.errors import UserError
-from aerodet.files import PROVENANCE, file_digest, folder_digest
+from aerodet.files import PROVENANCE, file_digest
 from aerodet.lineage.catalog import Catalog, Record
 from aerodet.lineage.provenance import read_provenance
 
@@ -62,11 +62,9 @@ def _file(path: Path, catalog: Catalog) -> Target:
         return Target(tuple(holders), content)
     if content in catalog.uses:
         return Target((content,), content)
-    folder = next((parent for parent in path.absolute().parents if (parent / PROVENANCE).is_file()), None)
-    if folder is not None:
-        provenance = read_provenance(folder)
-        if not provenance.files and folder_digest(folder) == provenance.digest:
-            return Target((provenance.digest,), content)
+    if unlisted := _unlisted(path, content, catalog):
+        return Target(tuple(unlisted), content)
+    if any((parent / PROVENANCE).is_file() for parent in path.absolute().parents):
         raise UserError(
             f"{path} is not the file that its provenance tells of: it has sha256 {content}, which no artifact at hand "
             "holds; it was changed, or belongs elsewhere"
@@ -75,6 +73,20 @@ def _file(path: Path, catalog: Catalog) -> Target:
         f"no artifact at hand holds {path} (sha256 {content}); say with --in where its run or bucket is, and look "
         "whether the file is whole"
     )
+
+
+def _unlisted(path: Path, content: str, catalog: Catalog) -> list[str]:
+    """Return the digests of artifacts whose provenance lists no files and whose folder holds this one."""
+    size, found = path.stat().st_size, []
+    for digest in catalog.artifacts:
+        for record in catalog.records(digest):
+            if record.provenance.files or record.folder is None:
+                continue
+            files = (p for p in record.folder.rglob("*") if p.is_file() and not p.is_symlink())
+            if any(p.stat().st_size == size and file_digest(p) == content for p in files):
+                found.append(digest)
+                break
+    return found
 
 
 def _digest(target: str, catalog: Catalog) -> Target:
@@ -123,4 +135,4 @@ def main_artifact(records: list[Record]) -> Record:
 
 
 def _under(record: Record, folder: Path) -> bool:
-    return record.folder is not None and record.folder.is_relative_to(folder.absolute())
+    return record.folder is not None and record.folder.is_relative_to(folder.resolve())
