@@ -27,7 +27,7 @@ def artifact_list(library: Library, text: str = "", kind: str = "") -> dict[str,
     rows, kinds = [], dict[str, int]()
     words = text.lower().split()
     for copies in library.catalog().artifacts.values():
-        record = min(copies, key=lambda r: (r.provenance.started, r.uri))
+        record = library.sorted(copies)[0]
         row = _row(library, record) | {"copies": len(copies)}
         haystack = " ".join(str(row[name]) for name in ("name", "label", "kind", "digest", "uri", "run")).lower()
         if all(word in haystack for word in words):
@@ -127,12 +127,12 @@ def _row(library: Library, record: Record) -> dict[str, Any]:
 
 def _reference(library: Library, digest: str, uri: str) -> dict[str, Any]:
     copies = library.catalog().records(digest)
-    return _row(library, copies[0]) if copies else {"digest": digest, "missing": True, "uri": uri}
+    return _row(library, library.sorted(copies)[0]) if copies else {"digest": digest, "missing": True, "uri": uri}
 
 
 def _node(library: Library, graph: Graph, node: Node) -> dict[str, Any]:
     entry: dict[str, Any] = {"digest": node.digest, "missing": node.missing, "distance": node.distance}
-    if node.record is not None:
-        return entry | _row(library, node.record) | {"copies": len(node.records)}
+    if not node.missing:
+        return entry | _row(library, library.sorted(node.records)[0]) | {"copies": len(node.records)}
     names = sorted({edge.name for edge in graph.uses(node.digest)})
     return entry | {"label": " / ".join(names), "uri": node.reference.uri if node.reference else ""}

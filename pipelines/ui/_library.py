@@ -86,7 +86,7 @@ class Library:
         return found
 
     def artifact(self, digest: str) -> list[Record]:
-        """Return the copies of an artifact, those on this machine first, then by age.
+        """Return the copies of an artifact (see :meth:`sorted`).
 
         Raises:
             UserError: there is none.
@@ -94,7 +94,13 @@ class Library:
         records = self.catalog().records(digest)
         if not records:
             raise UserError(f"no artifact here has the digest {digest}")
-        return sorted(records, key=lambda r: (r.folder is None, r.provenance.started, r.uri))
+        return self.sorted(records)
+
+    def sorted(self, records: Sequence[Record]) -> list[Record]:
+        """Return copies of an artifact, the best to show first: on this machine, in a run, the first made."""
+        return sorted(
+            records, key=lambda r: (r.folder is None, r.uri not in self._run_of, r.provenance.started, r.uri)
+        )
 
     def run_of(self, record: Record) -> str | None:
         """Return the id of the run in whose folder an artifact lies."""

@@ -45,7 +45,11 @@ function place(found, again) {
     if (held >= 0) main.querySelectorAll("a, button, input, summary")[held]?.focus({ preventScroll: true });
     return;
   }
-  for (const box of main.querySelectorAll(".dag-scroll")) box.scrollLeft = (box.scrollWidth - box.clientWidth) / 2;
+  for (const box of main.querySelectorAll(".dag-scroll")) {
+    const start = box.querySelector(".start")?.getBoundingClientRect(), frame = box.getBoundingClientRect();
+    const middle = start ? start.x - frame.x + start.width / 2 : box.scrollWidth / 2;
+    box.scrollLeft = middle - box.clientWidth / 2;
+  }
   scrollTo(0, 0);
   if (visit > 1) title.focus({ preventScroll: true });
   say(found.title);

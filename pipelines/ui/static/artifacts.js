@@ -10,7 +10,7 @@ export async function artifacts(_, query) {
   const address = (wanted) => `#/artifacts?${new URLSearchParams({ ...(text && { text }), ...(wanted && { kind: wanted }) })}`;
   const every = Object.values(found.kinds).reduce((a, b) => a + b, 0);
   const choices = h("nav", { class: "chips", "aria-label": "Kinds" }, [["", `all ${every}`], ...Object.entries(found.kinds).map(([name, count]) => [name, `${name} ${count}`])].map(([name, shown]) => h("a", { href: address(name), "aria-current": name === kind ? "true" : null }, shown)));
-  const rows = found.artifacts.map((row) => [h("a", { href: `#/artifact/${row.digest}` }, h("code", {}, short(row.digest))), row.kind, row.label, row.run ? h("a", { href: `#/run/${enc(row.run)}` }, row.run) : h("span", { class: "quiet" }, row.uri), when(row.started), seconds(row.seconds)]);
+  const rows = found.artifacts.map((row) => [h("a", { href: `#/artifact/${row.digest}` }, h("code", {}, short(row.digest))), row.kind, row.label, row.run ? h("a", { href: `#/run/${enc(row.run)}` }, row.run) : h("span", { class: "quiet uri" }, row.uri), when(row.started), seconds(row.seconds)]);
   const node = h("div", {}, choices, h("section", { class: "card" },
     rows.length ? table(["digest", "kind", "made by", "in", "when", "took"], rows, { label: "Artifacts", numeric: [5] }) : h("p", {}, text ? `Nothing here matches “${text}”.` : "No artifacts here."),
     found.total > rows.length && h("p", { class: "remark" }, `The newest ${rows.length} of ${found.total}; a word in the field above narrows them.`)));

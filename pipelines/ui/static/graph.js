@@ -124,14 +124,14 @@ function spread(rows, above, below) {
   const centre = new Map();
   const isPoint = (id) => typeof id === "symbol";
   const distance = (a, b) => (breadth(a) + breadth(b)) / 2 + (isPoint(a) || isPoint(b) ? POINT_GAP : GAP_X);
-  const mean = (id) => {
+  const wish = (id) => { // where a node wants to be, and how much
     let sum = 0, weight = 0;
     for (const other of [...(above.get(id) ?? []), ...(below.get(id) ?? [])]) {
       const pull = isPoint(id) && isPoint(other) ? STRAIGHT : isPoint(id) || isPoint(other) ? 0.5 : 1;
       sum += pull * centre.get(other);
       weight += pull;
     }
-    return weight ? sum / weight : centre.get(id);
+    return weight ? { at: sum / weight, weight } : { at: centre.get(id), weight: 0.1 };
   };
   for (const row of rows) {
     let x = 0;
@@ -140,14 +140,26 @@ function spread(rows, above, below) {
   }
   for (let round = 0; round < SWEEPS; round += 1) {
     for (const row of round % 2 ? [...rows].reverse() : rows) {
-      const wanted = row.map(mean);
-      const right = [...wanted], left = [...wanted];
-      for (let i = 1; i < row.length; i += 1) right[i] = Math.max(right[i], right[i - 1] + distance(row[i - 1], row[i]));
-      for (let i = row.length - 2; i >= 0; i -= 1) left[i] = Math.min(left[i], left[i + 1] - distance(row[i], row[i + 1]));
-      row.forEach((id, i) => centre.set(id, (right[i] + left[i]) / 2));
+      settle(row, row.map(wish), distance).forEach((x, i) => centre.set(row[i], x));
     }
   }
   return centre;
+}
+
+/** The places nearest to the wishes at which neighbours keep their distance: least squares, by pooling violators. */
+function settle(row, wishes, distance) {
+  const offsets = [0], blocks = [];
+  for (let i = 1; i < row.length; i += 1) offsets[i] = offsets[i - 1] + distance(row[i - 1], row[i]);
+  wishes.forEach(({ at, weight }, i) => {
+    let block = { sum: weight * (at - offsets[i]), weight, count: 1 };
+    while (blocks.length && blocks.at(-1).sum / blocks.at(-1).weight > block.sum / block.weight) {
+      const before = blocks.pop();
+      block = { sum: before.sum + block.sum, weight: before.weight + block.weight, count: before.count + block.count };
+    }
+    blocks.push(block);
+  });
+  const places = blocks.flatMap(({ sum, weight, count }) => Array(count).fill(sum / weight));
+  return places.map((place, i) => place + offsets[i]);
 }
 
 function curve(points) {

@@ -37,7 +37,7 @@ export function drawSections(digest, sections) {
     if (!node) continue;
     const beside = section.type === "table" && row?.dataset.curve; // the slices stand beside their curve
     if (section.type === "line" || section.type === "curve" || beside) {
-      if (!row) found.push((row = h("div", { class: "charts", "data-curve": section.type === "curve" })));
+      if (!row) found.push((row = h("div", { class: "charts", "data-curve": section.type === "curve" ? "yes" : null })));
       row.append(node);
       if (beside) row = null;
     } else { row = null; found.push(node); }
