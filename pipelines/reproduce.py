@@ -177,13 +177,11 @@ def _remake(
 
 def _stage(provenance: Provenance) -> stages.Stage[Any]:
     name = provenance.stage
-    found = getattr(stages, name, None) if name in stages.__all__ else None
-    if not isinstance(found, stages.Stage):
-        raise UserError(
-            f"this version of aerodet has no stage {name!r}, so {provenance.name} cannot be made again here"
-        )
     if name == PUBLICATION:
         raise UserError("a publication is not made again: it would publish; name the bundle that was published")
+    found = getattr(stages, name, None) if name in stages.__all__ else None
+    if not isinstance(found, stages.Stage):
+        raise UserError(f"this version of aerodet has no stage {name!r}, so {provenance.name} is not made again here")
     return found
 
 

@@ -98,9 +98,7 @@ class Library:
 
     def sorted(self, records: Sequence[Record]) -> list[Record]:
         """Return copies of an artifact, the best to show first: on this machine, in a run, the first made."""
-        return sorted(
-            records, key=lambda r: (r.folder is None, r.uri not in self._run_of, r.provenance.started, r.uri)
-        )
+        return sorted(records, key=lambda r: (r.folder is None, r.uri not in self._run_of, r.provenance.started, r.uri))
 
     def run_of(self, record: Record) -> str | None:
         """Return the id of the run in whose folder an artifact lies."""

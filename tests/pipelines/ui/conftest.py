@@ -60,7 +60,7 @@ def write_graph(path: Path) -> None:
 
 def write_evaluation(folder: Path) -> None:
     folder.mkdir(parents=True)
-    figures = {name: 90.5 for name in ("ap50", "ap75", "ap", "tao_sample", "tao_integrate")}
+    figures = dict.fromkeys(("ap50", "ap75", "ap", "tao_sample", "tao_integrate"), 90.5)
     curve = {"recall": [0.0, 0.5, 0.9, 1.0], "precision": [1.0, 1.0, 0.8, 0.0]}
     slices = {"small": {"ap50": 80.0, "boxes": 3}, "large": {"ap50": None, "boxes": 0}}
     content = {**figures, "curve": curve, "slices": slices, "per_class": {"aircraft": {"ap50": 90.5}}}

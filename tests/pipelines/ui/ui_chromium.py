@@ -36,7 +36,7 @@ class Chromium:
             "--hide-scrollbars", f"--user-data-dir={profile}", "--remote-debugging-pipe",
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "about:blank",
         ]  # fmt: skip
-        shell = ["/bin/sh", "-c", f'exec "$@" 3<&{their_in} 4>&{their_out}', "sh", *command]
+        shell = ["bash", "-c", f'exec "$@" 3<&{their_in} 4>&{their_out}', "bash", *command]
         self._process = subprocess.Popen(
             shell,
             pass_fds=(their_in, their_out),
@@ -53,10 +53,14 @@ class Chromium:
         self._session: str | None = None
         self._reader = threading.Thread(target=self._read, args=(os.fdopen(our_in, "rb"),), daemon=True)
         self._reader.start()
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log", "Accessibility"):
-            self.call(f"{domain}.enable")
+        try:
+            target = self.call("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Network", "Log"):
+                self.call(f"{domain}.enable")
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the browser."""
@@ -110,6 +114,7 @@ class Chromium:
 
     def open(self, address: str) -> None:
         """Go to an address and wait for the view to stand."""
+        self.call("Page.navigate", url="about:blank")  # another view of the same page would not be loaded anew
         self.call("Page.navigate", url=address)
         self.until(f"document.readyState === 'complete' && {STANDS}")
 
@@ -121,7 +126,13 @@ class Chromium:
 
     def run(self, script: str) -> Any:
         """Return the value of a JavaScript expression."""
-        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        result = self.call(
+            "Runtime.evaluate",
+            expression=script,
+            returnByValue=True,
+            awaitPromise=True,
+            allowUnsafeEvalBlockedByCSP=False,
+        )
         if "exceptionDetails" in result:
             raise RuntimeError(result["exceptionDetails"].get("exception", {}).get("description", "?"))
         return result["result"].get("value")
