@@ -108,21 +108,32 @@ def diff_view(library: Library, left: str, right: str) -> dict[str, Any]:
 
 def _row(library: Library, record: Record) -> dict[str, Any]:
     made = record.provenance
-    arm = made.parameters.get("name") if made.stage == "train" else None
-    graph = made.parameters.get("graph") if made.stage == "evaluate" else None
-    detail = next((value for value in (arm, graph) if isinstance(value, str) and value), "")
     return {
         "digest": made.digest,
         "name": made.name,
         "kind": record.kind,
         "stage": made.stage,
-        "label": f"{made.stage} {detail}".strip(),
+        "label": f"{made.stage} {_detail(library, record)}".strip(),
         "started": made.started.isoformat(),
         "seconds": made.seconds,
         "uri": record.uri,
         "run": library.run_of(record),
         "place": Path(record.uri).parent.name,
     }
+
+
+def _detail(library: Library, record: Record) -> str:
+    """Return what tells one execution of a stage from another: the arm, the graph, the model that was looked at."""
+    made = record.provenance
+    own = made.parameters.get({"train": "name", "evaluate": "graph"}.get(made.stage, ""))
+    if isinstance(own, str) and own:
+        return own
+    if made.stage == "evaluate" and "model" in made.inputs:
+        copies = library.catalog().records(made.inputs["model"].digest)
+        if copies:
+            model = copies[0].provenance
+            return str(model.parameters.get("name") or model.name)
+    return ""
 
 
 def _reference(library: Library, digest: str, uri: str) -> dict[str, Any]:

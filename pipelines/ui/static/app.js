@@ -50,6 +50,7 @@ function place(found, again) {
     const middle = start ? start.x - frame.x + start.width / 2 : box.scrollWidth / 2;
     box.scrollLeft = middle - box.clientWidth / 2;
   }
+  for (const text of main.querySelectorAll("pre.log")) text.scrollTop = text.scrollHeight; // the end tells why
   scrollTo(0, 0);
   if (visit > 1) title.focus({ preventScroll: true });
   say(found.title);

@@ -36,12 +36,14 @@ export async function artifact([id]) {
     card("Files", table(["file", "size", "SHA-256"], files, { label: "Files", numeric: [1] })),
     details("Parameters", found.parameters), details("Libraries", found.libraries), details("What the stage says of it", found.annotations),
     await others(found));
-  return { title: `${found.kind} · ${found.label}`, kicker: h("code", {}, short(found.digest)), node };
+  return { title: name(found), kicker: h("code", {}, short(found.digest)), node };
 }
+
+const name = (row) => (row.kind === row.label ? row.kind : `${row.kind} · ${row.label}`);
 
 const details = (title, values) => Object.keys(values).length > 0 && h("details", { class: "card" }, h("summary", {}, title), pairs(Object.entries(values).map(([name, value]) => [name, typeof value === "string" && value.includes("\n") ? h("pre", { tabindex: "0", "aria-label": name }, value) : typeof value === "object" ? JSON.stringify(value) : value])));
 
-const references = (list, none) => (list.length ? h("ul", { class: "references" }, list.map((entry) => h("li", {}, h("span", { class: "quiet" }, entry.as), entry.missing ? h("span", { class: "missing", title: entry.uri }, `not at hand, ${short(entry.digest)}`) : h("a", { href: `#/artifact/${entry.digest}` }, `${entry.kind} of ${entry.label}`)))) : h("p", { class: "quiet" }, none));
+const references = (list, none) => (list.length ? h("ul", { class: "references" }, list.map((entry) => h("li", {}, h("span", { class: "quiet" }, entry.as), entry.missing ? h("span", { class: "missing", title: entry.uri }, `not at hand, ${short(entry.digest)}`) : h("a", { href: `#/artifact/${entry.digest}` }, name(entry))))) : h("p", { class: "quiet" }, none));
 
 async function others(found) {
   const same = (await get(`/api/artifacts?kind=${enc(found.kind)}`)).artifacts.filter((row) => row.digest !== found.digest && row.stage === found.stage).slice(0, 100);
@@ -71,7 +73,7 @@ export async function lineage([id], query) {
     h("section", { class: "card" }, drawGraph(nodes, found.edges, `Lineage of ${start?.label ?? short(id)}`), h("ul", { class: "legend" }, [["coco", "images"], ["checkpoint", "checkpoint"], ["engine", "export"], ["evaluation", "measurement"], ["other", "other"], ["missing", "not at hand"]].map(([look, text]) => h("li", {}, h("span", { class: `swatch ${look === "missing" ? look : `kind-${look}`}` }), text))),
       found.hidden > 0 && h("p", { class: "remark" }, `${found.hidden} more are too far away to be drawn; aerodet lineage lists them.`)),
     direction !== "down" && card("Made from, with digests", table(["made by", "kind", "when", "SHA-256 of the folder"], rows, { label: "What it was made from" })));
-  return { title: `Lineage of ${start?.missing === false ? `${start.kind} · ${start.label}` : short(id)}`, kicker: start?.missing === false ? h("a", { href: `#/artifact/${id}` }, "The artifact") : "", node };
+  return { title: `Lineage of ${start?.missing === false ? name(start) : short(id)}`, kicker: start?.missing === false ? h("a", { href: `#/artifact/${id}` }, "The artifact") : "", node };
 }
 
 const KINDS = new Set(["coco", "checkpoint", "engine", "onnx", "evaluation", "benchmark"]);

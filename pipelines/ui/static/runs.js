@@ -117,7 +117,7 @@ export async function log([id, stage]) {
 
 export async function compare([left, right]) {
   const found = await get(`/api/diff/${left}/${right}`);
-  const side = (name, row) => h("section", { class: "card" }, h("h2", {}, `${name}: `, h("a", { href: `#/artifact/${row.digest}` }, `${row.kind} of ${row.label}`)), pairs([["run", row.run ?? "–"], ["made", when(row.started)], ["digest", digest(row.digest)]]));
+  const side = (name, row) => h("section", { class: "card" }, h("h2", {}, `${name}: `, h("a", { href: `#/artifact/${row.digest}` }, row.kind === row.label ? row.kind : `${row.kind} · ${row.label}`)), pairs([["run", row.run ?? "–"], ["made", when(row.started)], ["digest", digest(row.digest)]]));
   const kinds = [["data", "Data"], ["stage", "Stages"], ["parameter", "Parameters"], ["code", "Code"], ["image", "Images"], ["library", "Libraries"], ["hardware", "Hardware"], ["made here", "Same inputs and settings, another content"]];
   const cut = (text) => (/^[0-9a-f]{64}$/.test(text) ? h("a", { href: `#/artifact/${text}` }, h("code", {}, short(text))) : text);
   const changes = kinds.map(([kind, title]) => [title, found.changes.filter((change) => change.kind === kind)]).filter(([, list]) => list.length);

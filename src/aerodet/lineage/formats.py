@@ -88,8 +88,8 @@ def title(node: Node) -> str:
         return "nothing is known of it but its digest" if node.reference is None else "no provenance at hand"
     made = record.provenance
     copies = f", {len(node.records)} copies" if len(node.records) > 1 else ""
-    arm = made.parameters.get("name") if made.stage == "train" else None
-    stage = f"{made.stage} {arm}" if isinstance(arm, str) else made.stage
+    detail = made.parameters.get({"train": "name", "evaluate": "graph"}.get(made.stage, ""))
+    stage = f"{made.stage} {detail}" if isinstance(detail, str) and detail else made.stage
     when = made.started.isoformat(sep=" ", timespec="minutes").removesuffix("+00:00")
     return printable(f"{record.kind}, made by {stage} on {when} with aerodet {made.code.label}{copies}")
 
