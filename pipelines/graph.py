@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kfp import compiler, dsl
+from kfp.dsl import pipeline_context
 from kfp.dsl.pipeline_channel import PipelineArtifactChannel, PipelineParameterChannel
 
 from aerodet import components
+from aerodet.pipelines._pods import pipeline_config, place_pods
 from aerodet.pipelines._specs import arm_spec
 from aerodet.pipelines.profiles import Arm, Profile
 
@@ -38,25 +40,33 @@ class _Run:
     state: PipelineParameterChannel
 
 
-def compile_pipeline(profile: Profile, package: Path) -> Path:
+def compile_pipeline(profile: Profile, package: Path, *, cluster: bool = False) -> Path:
     """Compile the pipeline of a profile to IR YAML.
 
     Args:
         profile: the choices.
         package: the ``.yaml`` file to write.
+        cluster: for a cluster, with the profile's pod settings; without them a package runs on any machine.
 
     Returns:
         ``package``.
+
+    Raises:
+        SpecError: the profile has pod settings for a stage that does not exist.
     """
     package.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(build_pipeline(profile), str(package))
+    compiler.Compiler().compile(build_pipeline(profile, cluster=cluster), str(package))
     return package
 
 
-def build_pipeline(profile: Profile) -> dsl.graph_component.GraphComponent:
-    """Return the pipeline of a profile as a KFP object."""
+def build_pipeline(profile: Profile, *, cluster: bool = False) -> dsl.graph_component.GraphComponent:
+    """Return the pipeline of a profile as a KFP object; see :func:`compile_pipeline`."""
 
-    @dsl.pipeline(name=PIPELINE_NAME, description=profile.description or "Train, prune, quantise and publish.")
+    @dsl.pipeline(
+        name=PIPELINE_NAME,
+        description=profile.description or "Train, prune, quantise and publish.",
+        pipeline_config=pipeline_config(profile.cluster) if cluster else None,
+    )
     def pipeline(
         run_id: str,
         registry: str,
@@ -69,6 +79,8 @@ def build_pipeline(profile: Profile) -> dsl.graph_component.GraphComponent:
         fraction: float = profile.data.fraction,
     ) -> None:
         run = _Run(profile, seed, state)
+        # A schedule gives all its runs the same parameters; on a cluster the run's own id tells them apart.
+        called = dsl.PIPELINE_JOB_ID_PLACEHOLDER if cluster else run_id
         sets = _images(run, real, synthetic, test)
         subset = components.sample(dataset=sets["real"], fraction=fraction, seed=seed)
         sets["subset"] = subset.set_display_name("sample").outputs["subset"]
@@ -87,7 +99,7 @@ def build_pipeline(profile: Profile) -> dsl.graph_component.GraphComponent:
             benchmark=benchmark,
             registry=registry,
             name=profile.publish.name,
-            run_id=run_id,
+            run_id=called,
         ).outputs["version"]
         components.report(
             **sets,
@@ -98,10 +110,12 @@ def build_pipeline(profile: Profile) -> dsl.graph_component.GraphComponent:
             int8_bundle=bundles["int8"],
             benchmark=benchmark,
             version=version,
-            run_id=run_id,
-            profile=profile.model_dump_json(),
+            run_id=called,
+            profile=profile.model_dump_json(exclude={"cluster"}),
             started=started,
         )
+        if cluster:
+            place_pods(profile.cluster, pipeline_context.Pipeline.get_default_pipeline().tasks)
 
     return pipeline
 

@@ -36,7 +36,7 @@ def train(
         seed: Of weights, order and augmentation.
         validation_fraction: Share of ``dataset`` on which the best epoch is chosen.
         synthetic_share: Share of an epoch that comes from ``synthetic``.
-        state: Folder for TensorBoard events and the newest checkpoint; empty: none.
+        state: Folder or ``s3://bucket/prefix`` for TensorBoard events and the newest checkpoint; empty: none.
         synthetic: Image set to mix in.
         init: Checkpoint to start from; the spec's ``load_graph`` says how much of it is taken.
     """

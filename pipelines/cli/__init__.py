@@ -9,7 +9,22 @@ import typer
 
 import aerodet
 from aerodet.errors import AerodetError
-from aerodet.pipelines.cli import data, diff, lineage, model, reproduce, run, runs, spec, synth, ui
+from aerodet.pipelines.cli import (
+    data,
+    diff,
+    doctor,
+    lineage,
+    model,
+    reproduce,
+    run,
+    runs,
+    schedule,
+    spec,
+    submit,
+    synth,
+    trigger,
+    ui,
+)
 from aerodet.pipelines.local import StoppedError
 
 __all__ = ["app", "main"]
@@ -28,6 +43,10 @@ app.command()(lineage.lineage)
 app.command()(diff.diff)
 app.command()(reproduce.reproduce)
 app.command()(ui.ui)
+app.command()(submit.submit)
+app.command()(trigger.trigger)
+app.command()(doctor.doctor)
+app.add_typer(schedule.app, name="schedule")
 app.command()(model.model)
 app.command()(synth.synth)
 app.add_typer(data.app, name="data")

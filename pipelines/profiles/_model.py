@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from aerodet.pipelines.profiles._cluster import Cluster
+
 __all__ = [
     "Arm",
     "Augmentation",
@@ -191,6 +193,7 @@ class Profile(_Section):
     export: Export = Export()  # type: ignore[call-arg]
     benchmark: Benchmark = Benchmark()
     publish: Publish = Publish()
+    cluster: Cluster = Cluster()  # type: ignore[call-arg]
 
     def with_sources(
         self, *, real: Path | None, synthetic: Path | None, test: Path | None, seed: int | None

@@ -9,11 +9,12 @@ from aerodet.detectnet.checkpoint import load_model, save_checkpoint
 from aerodet.detectnet.model import count_parameters
 from aerodet.detectnet.prune import PruneOptions, prune_to
 from aerodet.detectnet.prune import prune as prune_model
-from aerodet.detectnet.spec import parse_spec
+from aerodet.detectnet.spec import format_spec, parse_spec
 from aerodet.detectnet.train import Items
 from aerodet.detectnet.train import train as train_model
 from aerodet.files import write_json
 from aerodet.stages._run import Outcome, stage
+from aerodet.stages._state import training_state
 
 __all__ = ["CHECKPOINT", "prune", "train"]
 
@@ -47,7 +48,8 @@ def train(
         seed: of weights, order and augmentation.
         validation_fraction: share of ``dataset`` on which the best epoch is chosen; 0: the last epoch is kept.
         synthetic_share: share of the pictures of an epoch that come from ``synthetic``.
-        state: folder for TensorBoard events and for the checkpoint from which a stopped training goes on; empty: none.
+        state: folder, or ``s3://bucket/prefix``, for TensorBoard events and for the checkpoint from which a stopped
+            training goes on; empty: none.
         synthetic: image set to mix in.
         init: checkpoint to start from.
 
@@ -55,6 +57,8 @@ def train(
         SpecError: the spec does not parse or breaks one of TAO's limits.
         DataError: there are no images.
         TrainingError: the loss is not finite.
+        UserError: the bucket of ``state`` is not there or refuses access.
+        MachineError: the object store of ``state`` does not answer.
     """
     experiment = parse_spec(spec, f"the spec of {name}")
     items, validation = _items(ImageSet(dataset), validation_fraction, seed)
@@ -63,17 +67,21 @@ def train(
     pictures = sum(len(indices) for _, indices in items)
     steps_per_epoch = -(-pictures // experiment.training_config.batch_size_per_gpu)
     experiment.training_config.num_epochs = max(1, -(-steps // steps_per_epoch))
-    place = Path(state) / name if state else None
-    result = train_model(
-        experiment,
-        items,
-        out=model,
-        state=place,
-        init=init,
-        validation=validation,
-        seed=seed,
-        description=f"training {name}",
-    )
+    parameters = {"spec": format_spec(experiment), "seed": seed}
+    parameters |= {"validation_fraction": validation_fraction, "synthetic_share": synthetic_share}
+    sources = {"dataset": dataset, "synthetic": synthetic, "init": init}
+    inputs = {name: folder for name, folder in sources.items() if folder is not None}
+    with training_state(state, name, parameters=parameters, inputs=inputs) as place:
+        result = train_model(
+            experiment,
+            items,
+            out=model,
+            state=place,
+            init=init,
+            validation=validation,
+            seed=seed,
+            description=f"training {name}",
+        )
     trained, content = load_model(model)
     counts = count_parameters(trained)
     metadata = {

@@ -8,5 +8,6 @@
 """
 
 from aerodet.storage.base import Entry, Store, open_store
+from aerodet.storage.content import FileNote, Snapshot, snapshot
 
-__all__ = ["Entry", "Store", "open_store"]
+__all__ = ["Entry", "FileNote", "Snapshot", "Store", "open_store", "snapshot"]

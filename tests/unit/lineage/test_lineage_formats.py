@@ -102,7 +102,7 @@ def test_the_documented_shell_command_gives_a_folders_digest(tmp_path, artifact)
     (tmp_path / "x" / "Ä.txt").write_text("5")
     (tmp_path / "x" / "provenance.json").unlink()
     page = (Path(__file__).parents[3] / "docs" / "lineage.md").read_text()
-    (command,) = re.findall(r"^\$ (cd ARTIFACT && .*)$", page, re.MULTILINE)
+    (command,) = re.findall(r"^\$ (cd ARTIFACT && .*\\\n.*)$", page, re.MULTILINE)
     shown = subprocess.run(
         ["bash", "-c", command.replace("ARTIFACT", str(tmp_path / "x"))], capture_output=True, text=True, check=True
     )

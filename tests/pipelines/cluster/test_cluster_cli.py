@@ -1,0 +1,143 @@
+"""The commands, against the server; what they do is tested beside the functions that they call."""
+
+import json
+import sys
+
+import pytest
+import yaml
+
+from aerodet.pipelines.check import check_package
+from aerodet.pipelines.cli import main
+from aerodet.storage import open_store
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, server, tmp_path):
+    """Return a function that runs a command and gives exit status, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.url)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["aerodet", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return command
+
+
+def test_a_dry_run_writes_a_sound_package_and_asks_no_server(run, server, tmp_path):
+    status, out, _ = run("submit", "--profile", "cluster", "--dry-run", tmp_path / "p.yaml")
+    assert (status, out) == (0, f"{tmp_path / 'p.yaml'}\n")
+    assert check_package(tmp_path / "p.yaml") == []
+    _spec, platform = yaml.load_all((tmp_path / "p.yaml").read_text(), Loader=yaml.CSafeLoader)
+    assert "kubernetes" in platform["platforms"]
+    assert server.requests == []
+
+
+def test_submit_starts_watches_and_fetches(run, server, bucket_uri, tmp_path):
+    def finished(run):
+        run.state = "SUCCEEDED"
+        store = open_store(bucket_uri)
+        store.write(f"aerodet/{run.run_id}/report/x/results/results.json", b"{}")
+        store.write(f"aerodet/{run.run_id}/report/x/report", b"<html>")
+
+    server.on_get_run = finished
+    status, out, err = run(
+        "submit", "--profile", "minimal", "--registry", "/data/registry", "--state", f"{bucket_uri}/state",
+        "--root", bucket_uri, "--name", "first", "--param", "seed=3", "--experiment", "nightly",
+    )  # fmt: skip
+    assert status == 0, err
+    (made,) = server.runs.values()
+    parameters = made.runtime_config.parameters
+    assert parameters.pop("started") > 1.7e9
+    assert parameters == {
+        "run_id": "first",
+        "registry": "/data/registry",
+        "state": f"{bucket_uri}/state",
+        "seed": 3,
+    }
+    assert out.splitlines()[0] == made.run_id
+    assert (tmp_path / "runs" / "first" / "report.html").read_text() == "<html>"
+    assert "uploaded" in err
+    status, _, err = run("submit", "--profile", "minimal", "--registry", "/r", "--name", "second", "--no-wait")
+    assert (status, "is there already" in err) == (0, True)
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELED", "SKIPPED"])
+def test_a_run_that_does_not_succeed_is_an_error(run, server, state):
+    server.on_get_run = lambda found: setattr(found, "state", state)
+    status, out, err = run("submit", "--profile", "minimal", "--registry", "/r")
+    assert status == 1
+    assert f"run {out.strip()} ended {state}" in err
+
+
+def test_a_run_that_goes_on_can_be_followed(run, server):
+    run("submit", "--profile", "minimal", "--registry", "/r", "--no-wait")
+    (made,) = server.runs
+    server.on_get_run = lambda found: setattr(found, "state", "CANCELED")
+    status, _, err = run("submit", "--follow", made)
+    assert (status, f"run {made} ended CANCELED" in err) == (1, True)
+
+
+def test_a_refused_submission_is_one_sentence_and_exit_2(run, server):
+    server.token = "needed"
+    status, out, err = run("submit", "--profile", "minimal", "--registry", "/r")
+    assert (status, out) == (2, "")
+    assert "does not take the credentials (401" in err
+    assert err.count("\n") == 1
+
+
+def test_a_submission_without_a_registry_is_refused_before_anything_is_asked(run, server):
+    status, _, err = run("submit", "--profile", "minimal")
+    assert (status, server.requests) == (2, [])
+    assert "--registry ADDRESS" in err
+
+
+def test_a_schedule_from_beginning_to_end(run, server):
+    options = ["--profile", "minimal", "--registry", "/r"]
+    status, out, err = run("schedule", "create", "night", "--cron", "0 2 * * *", *options, "--timezone", "Europe/Rome")
+    assert status == 0, err
+    assert "when       0 2 * * * (Europe/Rome)" in out
+    assert "the newest at each start" in out
+    assert out.split("next ")[1].count(" 02:00") == 5
+    assert "missed runs are left out" in out
+    run("schedule", "create", "night", "--cron", "0 3 * * *", *options, "--pin")
+    (recurring,) = server.recurring.values()
+    assert recurring.trigger.cron_schedule.cron == "0 0 3 * * *"
+    assert recurring.pipeline_version_reference.pipeline_version_id
+    assert run("schedule", "pause", "night")[:2] == (0, "night is paused\n")
+    assert "paused" in run("schedule", "list")[1]
+    assert run("schedule", "resume", "night")[0] == 0
+    assert "0 3 * * *" in run("schedule", "show", "night")[1]
+    assert run("schedule", "run-now", "night")[1].strip() in server.runs
+    assert run("schedule", "delete", "night")[:2] == (0, "night is deleted\n")
+    assert "there are no schedules" in run("schedule", "list")[1]
+    status, _, err = run("schedule", "show", "night")
+    assert (status, "there is no schedule night" in err) == (2, True)
+
+
+def test_trigger_starts_once_and_says_why(run, server, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "coco.json").write_text("{}")
+    command = ["trigger", "--data", "data", "--notes", "notes", "--profile", "minimal", "--registry", "/r"]
+    status, out, _ = run(*command)
+    assert (status, out.startswith("started (run-")) == (0, True)
+    assert run(*command)[1].startswith("busy: run aerodet-minimal-data-")
+    next(iter(server.runs.values())).state = "SUCCEEDED"
+    decision = json.loads(run(*command, "--json")[1])
+    assert decision["action"] == "unchanged"
+    assert len(server.runs) == 1
+
+
+def test_doctor_prints_a_line_a_check_and_fails_when_something_is_wrong(run, server):
+    status, out, _ = run("doctor", "--profile", "minimal")
+    assert status == 1
+    lines = out.splitlines()
+    assert lines[0].startswith("✓ pipeline API     Kubeflow Pipelines 2.17")
+    assert any(line.startswith("✗ Kubernetes API") for line in lines)
