@@ -12,10 +12,16 @@ from __future__ import annotations
 
 import secrets
 import socket
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aerodet.errors import MachineError, UserError
+
+if TYPE_CHECKING:
+    from aerodet.pipelines.cluster import Access
+    from aerodet.pipelines.ui._cluster import Cluster
 
 __all__ = ["address_of", "serve"]
 
@@ -26,6 +32,8 @@ def serve(
     places: Sequence[str],
     *,
     registries: Sequence[str] = (),
+    access: Access | None = None,
+    experiment: str = "aerodet",
     host: str = "127.0.0.1",
     port: int = 8642,
     ready: Callable[[str], None] = print,
@@ -35,13 +43,15 @@ def serve(
     Args:
         places: folders and buckets with runs or artifacts.
         registries: folders of registries, besides those in ``places``.
+        access: the way to a pipeline server whose runs and schedules are shown too.
+        experiment: on that server.
         host: address to listen on; any but a loopback address makes a token that visitors need.
         port: 0 takes a free one.
         ready: called with the page's address, the token in it, once it answers.
 
     Raises:
         UserError: a place does not exist.
-        MachineError: the port is taken, or the address is none of this machine's.
+        MachineError: the port is taken, the address is none of this machine's, or the server does not answer.
     """
     import uvicorn
 
@@ -52,26 +62,36 @@ def serve(
 
     token = None if is_loopback(host) else secrets.token_urlsafe(24)
     folders = [Path(place) for place in (*places, *registries) if "://" not in place]
-    app = make_app(Library(places), Registries(folders), token=token)
+    library, registry, cluster = Library(places), Registries(folders), _cluster(access, experiment)
     listener = _listen(host, port)
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        ws="none",
-        lifespan="off",
-        limit_concurrency=PARALLEL,
-        timeout_graceful_shutdown=2,
-    )
-    ready(address_of(host, listener.getsockname()[1], token))
-    uvicorn.Server(config).run(sockets=[listener])
+    with listener, tempfile.TemporaryDirectory(prefix="aerodet-ui-", ignore_cleanup_errors=True) as scratch:
+        config = uvicorn.Config(
+            make_app(library, registry, Path(scratch), cluster=cluster, token=token),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            ws="none",
+            lifespan="off",
+            limit_concurrency=PARALLEL,
+            timeout_graceful_shutdown=2,
+        )
+        ready(address_of(host, listener.getsockname()[1], token))
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def address_of(host: str, port: int, token: str | None) -> str:
     """Return the page's address; for all interfaces at once, with this machine's name."""
     name = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
+
+
+def _cluster(access: Access | None, experiment: str) -> Cluster | None:
+    if access is None:
+        return None
+    from aerodet.pipelines.cluster import connect
+    from aerodet.pipelines.ui._cluster import Cluster
+
+    return Cluster(connect(access), experiment)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -23,6 +23,9 @@ from aerodet.pipelines.ui._pictures import Pictures
 from aerodet.pipelines.ui._previews import TEXT_LIMIT, sections
 from aerodet.pipelines.ui._registry import Registries
 
+if TYPE_CHECKING:
+    from aerodet.pipelines.ui._cluster import Cluster
+
 __all__ = ["make_app"]
 
 # A report brings its own style and pictures, and may do nothing else.
@@ -32,22 +35,31 @@ REPORT_LIMIT = 128 << 20  # bytes
 _PAGE = resources.files("aerodet.pipelines.ui") / "static"
 
 
-def make_app(library: Library, registries: Registries, *, token: str | None = None) -> Guard:
+def make_app(
+    library: Library,
+    registries: Registries,
+    scratch: Path,
+    *,
+    cluster: Cluster | None = None,
+    token: str | None = None,
+) -> Guard:
     """Return the page as an ASGI application that only answers GET and HEAD.
 
     Args:
         library: the runs and artifacts that it shows.
         registries: the published models that it shows.
+        scratch: folder for what is fetched from buckets to be looked at.
+        cluster: the pipeline server whose runs and schedules it shows too.
         token: what a visitor must know; None lets everybody on this machine in, and nobody else.
     """
-    pictures, api = Pictures(library), _Api(library, registries)
+    pictures, api = Pictures(library, scratch), _Api(library, registries, cluster)
     routes = [
         Route("/", _static("index.html")),
         Route("/static/tokens.css", _static("tokens.css", resources.files("aerodet.report"))),  # the report's colours
         *(Route(f"/static/{name}", _static(name)) for name in _names()),
         Route("/api/overview", _json(lambda _: api.overview())),
-        Route("/api/runs", _json(lambda _: _runs.run_list(library))),
-        Route("/api/runs/{run}", _json(lambda r: _runs.run_view(library, r.path_params["run"]))),
+        Route("/api/runs", _json(lambda _: api.runs())),
+        Route("/api/runs/{run}", _json(api.run)),
         Route("/api/runs/{run}/logs/{stage}", _answered(api.log)),
         Route("/api/runs/{run}/report", _answered(api.report)),
         Route("/api/artifacts", _json(api.artifacts)),
@@ -61,13 +73,14 @@ def make_app(library: Library, registries: Registries, *, token: str | None = No
         Route("/api/diff/{left}/{right}", _json(api.diff)),
         Route("/api/models", _json(lambda _: registries.models())),
         Route("/api/models/{name}/{version}", _json(api.version)),
+        *([Route("/api/schedules", _json(lambda _: cluster.schedules()))] if cluster else []),
     ]
     return Guard(Starlette(routes=routes), token)
 
 
 class _Api:
-    def __init__(self, library: Library, registries: Registries) -> None:
-        self._library, self._registries = library, registries
+    def __init__(self, library: Library, registries: Registries, cluster: Cluster | None) -> None:
+        self._library, self._registries, self._cluster = library, registries, cluster
 
     def overview(self) -> dict[str, Any]:
         catalog = self._library.catalog()
@@ -78,7 +91,18 @@ class _Api:
             "runs": len(self._library.runs()),
             "artifacts": len(catalog),
             "problems": problems,
+            "schedules": self._cluster is not None,
         }
+
+    def runs(self) -> Any:
+        rows = _runs.run_list(self._library) + (self._cluster.runs(self._library) if self._cluster else [])
+        return sorted(rows, key=lambda row: (row.get("started") or "", row["id"]), reverse=True)
+
+    def run(self, request: Request) -> Any:
+        run_id = request.path_params["run"]
+        if self._cluster is None or run_id in self._library.runs():
+            return _runs.run_view(self._library, run_id)
+        return self._cluster.run(self._library, run_id)
 
     def artifacts(self, request: Request) -> Any:
         return _artifacts.artifact_list(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -27,18 +26,13 @@ class Pictures:
 
     Args:
         library: where the artifacts lie.
+        scratch: folder for what is fetched from buckets to be looked at.
     """
 
-    def __init__(self, library: Library) -> None:
-        self._library = library
+    def __init__(self, library: Library, scratch: Path) -> None:
+        self._library, self._scratch = library, scratch
         self._open: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
-        self._scratch = tempfile.TemporaryDirectory(prefix="aerodet-ui-", ignore_cleanup_errors=True)
-
-    def close(self) -> None:
-        """Remove what was fetched."""
-        self._open.clear()
-        self._scratch.cleanup()
 
     def page(self, digest: str, offset: int = 0) -> dict[str, Any] | None:
         """Return a page of pictures of an image set or an evaluation; None where the artifact has none.
@@ -138,7 +132,7 @@ class Pictures:
             if any(path.is_symlink() for path in record.folder.iterdir()):
                 raise UserError(f"{record.uri} holds links, and links are not followed")
             return record.folder
-        folder = Path(self._scratch.name) / record.provenance.digest
+        folder = self._scratch / record.provenance.digest
         store = open_store(record.uri)
         entries = [entry for entry in store.keys() if "/" not in entry.key and entry.key not in (".", "..")]
         entries = [entry for entry in entries if not names or entry.key in names]

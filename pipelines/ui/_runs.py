@@ -18,7 +18,7 @@ from aerodet.pipelines.record import RECORD, RunRecord, StageRecord, is_running
 from aerodet.pipelines.ui._library import RECORD_LIMIT, Library, Run, path_inside
 from aerodet.storage import open_store
 
-__all__ = ["log", "run_list", "run_view"]
+__all__ = ["log", "reduced", "run_list", "run_view"]
 
 PACKAGE, RESULTS, REPORT = "pipeline.yaml", "results.json", "report.html"
 LOG_BYTES = 64 << 10  # the end of a log that is shown
@@ -26,9 +26,8 @@ MOST_TASKS = 500  # of a graph that is laid out
 
 
 def run_list(library: Library) -> list[dict[str, Any]]:
-    """Return the runs, newest first."""
-    rows = [_summary(library, run) for run in library.runs().values()]
-    return sorted(rows, key=lambda row: (row.get("started", ""), row["id"]), reverse=True)
+    """Return the runs, in no order."""
+    return [_summary(library, run) for run in library.runs().values()]
 
 
 def _summary(library: Library, run: Run) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def run_view(library: Library, run_id: str) -> dict[str, Any]:
     tasks = _tasks(run)
     started = {stage["name"] for stage in stages}
     stages += [{"name": name, "state": "PENDING", "outputs": []} for name in tasks if name not in started]
-    links = _reduced(tasks) if tasks else _links(stages)
+    links = reduced(tasks) if tasks else _links(stages)
     return {
         **_summary(library, run),
         "parameters": record.parameters,
@@ -74,6 +73,7 @@ def run_view(library: Library, run_id: str) -> dict[str, Any]:
         "links": [{"from": before, "to": name} for name, above in links.items() for before in sorted(above)],
         "report": _has(run, REPORT),
         "profile": _profile(run),
+        "logs": True,
     }
 
 
@@ -200,10 +200,10 @@ def _links(stages: list[dict[str, Any]]) -> dict[str, set[str]]:
     """Return what each stage used of the others, by the digests of artifacts."""
     maker = {output["digest"]: stage["name"] for stage in stages for output in stage["outputs"] if "digest" in output}
     used = {stage["name"]: {maker[d] for d in stage.get("inputs", ()) if d in maker} for stage in stages}
-    return _reduced({name: above - {name} for name, above in used.items()})
+    return reduced({name: above - {name} for name, above in used.items()})
 
 
-def _reduced(above: dict[str, set[str]]) -> dict[str, set[str]]:
+def reduced(above: dict[str, set[str]]) -> dict[str, set[str]]:
     """Leave out each link that a longer way says too."""
     over: dict[str, set[str]] = {}
 

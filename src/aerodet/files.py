@@ -117,8 +117,8 @@ def _ordered(paths: Iterable[str]) -> list[str]:
 def folder_digest(folder: Path) -> str:
     """Return a digest of a folder's content that does not depend on listing order, times or the folder's name.
 
-    It is the SHA-256 of the lines ``<sha256 of file>  <relative path>``, sorted part by part of the paths: the output of
-    ``sha256sum`` over the files, without ``provenance.json``. docs/lineage.md has the shell command.
+    It is the SHA-256 of the lines ``<sha256 of file>  <relative path>``, sorted part by part of the paths, which is
+    the output of ``sha256sum`` over the files, without ``provenance.json``. docs/lineage.md has the shell command.
     """
     return digest_of(file_digests(folder))
 

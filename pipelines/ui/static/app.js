@@ -3,9 +3,9 @@
 import { get, h, say } from "./dom.js";
 import { artifact, artifacts, lineage } from "./artifacts.js";
 import { model, models } from "./models.js";
-import { compare, log, run, runs } from "./runs.js";
+import { compare, log, run, runs, schedules } from "./runs.js";
 
-const VIEWS = { runs, run, log, compare, artifacts, artifact, lineage, models, model };
+const VIEWS = { runs, run, log, compare, artifacts, artifact, lineage, models, model, schedules };
 const TAB = { run: "runs", log: "runs", compare: "runs", artifact: "artifacts", lineage: "artifacts", model: "models" };
 const main = document.getElementById("main");
 let visit = 0, timer = 0;
@@ -73,5 +73,9 @@ addEventListener("hashchange", () => show());
 show();
 get("/api/overview").then((found) => {
   const problems = found.problems.length > 0 && h("details", {}, h("summary", {}, `${found.problems.length} left out`), h("ul", {}, found.problems.map((problem) => h("li", {}, problem.reason))));
+  if (found.schedules) {
+    const here = location.hash.startsWith("#/schedules");
+    document.querySelector(".bar nav").append(h("a", { href: "#/schedules", "data-view": "schedules", "aria-current": here ? "page" : null }, "Schedules"));
+  }
   document.getElementById("places").replaceChildren(`aerodet ${found.version} · ${found.runs} runs and ${found.artifacts} artifacts in ${found.places.join(", ")}`, problems || "");
 }).catch(() => {});

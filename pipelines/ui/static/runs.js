@@ -26,7 +26,7 @@ export async function runs() {
     return box;
   };
   const shown = rows.map((row) => [
-    h("a", { href: `#/run/${enc(row.id)}` }, row.id),
+    h("a", { href: `#/run/${enc(row.id)}` }, row.name ?? row.id),
     row.error ? [state(row.state), h("span", { class: "remark" }, ` ${row.error}`)] : state(row.state),
     row.started ? when(row.started) : "–",
     seconds(row.seconds),
@@ -52,7 +52,7 @@ export async function run([id]) {
   const nodes = found.stages.map((stage) => {
     const line = stage.state === "SUCCEEDED" ? `${seconds(stage.seconds)}${stage.kept ? ", kept" : ""}` : stage.progress ? `${stage.progress.done} of ${stage.progress.total}` : stateText(stage.state);
     const first = stage.outputs.find((output) => output.digest);
-    return { id: stage.name, label: stage.name, lines: [line], look: LOOK[stage.state], href: first ? `#/artifact/${first.digest}` : `#/log/${enc(id)}/${enc(stage.name)}`, title: `${stage.name}, ${stateText(stage.state)}, ${line}` };
+    return { id: stage.name, label: stage.name, lines: [line], look: LOOK[stage.state], href: first ? `#/artifact/${first.digest}` : found.logs ? `#/log/${enc(id)}/${enc(stage.name)}` : `#/run/${enc(id)}`, title: `${stage.name}, ${stateText(stage.state)}, ${line}` };
   });
   const failed = found.stages.filter((stage) => stage.error);
   const node = h("div", {},
@@ -61,13 +61,14 @@ export async function run([id]) {
       found.report && h("a", { class: "button", href: `/api/runs/${enc(id)}/report`, target: "_blank", rel: "noopener" }, "Report"),
       found.main && h("a", { class: "button", href: `#/artifact/${found.main}` }, "Engine"),
       found.main && h("a", { class: "button", href: `#/lineage/${found.main}` }, "Lineage")),
+    found.error && h("p", { class: "alert" }, found.error),
     failed.map((stage) => h("p", { class: "alert" }, h("strong", {}, stage.name), ` ${stage.error}`)),
     results && figures(results),
     card("Stages", drawGraph(nodes, found.links, `Graph of the stages of ${id}`), legend()),
     card("In time", timeline(found, id)),
     found.profile && h("details", { class: "card" }, h("summary", {}, "Profile"), pairs(flat(found.profile))),
     h("details", { class: "card" }, h("summary", {}, "Parameters"), pairs([...Object.entries(found.parameters).map(([k, v]) => [k, typeof v === "object" ? JSON.stringify(v) : v]), ["folder", found.uri]])));
-  return { title: id, kicker: `Run of pipeline ${found.pipeline}`, node, refresh: found.state === "RUNNING" ? 2500 : undefined, key: JSON.stringify(found) };
+  return { title: found.name ?? id, kicker: found.name ? `Run on the cluster, ${found.uri}` : `Run of pipeline ${found.pipeline}`, node, refresh: found.state === "RUNNING" ? 2500 : undefined, key: JSON.stringify(found) };
 }
 
 const legend = () => h("ul", { class: "legend" }, [["ok", "succeeded"], ["run", "running"], ["error", "failed"], ["warning", "stopped"], ["pending", "waiting"]].map(([look, text]) => h("li", {}, h("span", { class: `swatch ${look}` }), text)));
@@ -98,7 +99,7 @@ function timeline(found, id) {
     stage.state === "PENDING" ? "" : h("span", { class: "when", title: `from ${seconds(start)} to ${seconds(start + took)}` }, h("span", { class: LOOK[stage.state] ?? "", style: { left: `${(100 * start) / all}%`, width: `${Math.max(0.6, (100 * Math.min(took, all - start)) / all)}%` } })),
     stage.state === "PENDING" ? "" : [seconds(took), stage.kept && h("span", { class: "quiet" }, " kept")],
     h("span", { class: "links" }, stage.outputs.map((output) => (output.digest ? h("a", { href: `#/artifact/${output.digest}` }, output.name) : h("span", { class: "quiet" }, output.name)))),
-    stage.state === "PENDING" ? "" : h("a", { href: `#/log/${enc(id)}/${enc(stage.name)}`, "aria-label": `Log of ${stage.name}` }, "log"),
+    stage.state === "PENDING" || !found.logs ? "" : h("a", { href: `#/log/${enc(id)}/${enc(stage.name)}`, "aria-label": `Log of ${stage.name}` }, "log"),
   ]), { label: "Stages in time", numeric: [3] });
 }
 
@@ -113,6 +114,12 @@ export async function log([id, stage]) {
   if (!answer.ok) throw new Error(JSON.parse(text).error);
   const view = h("pre", { tabindex: "0", class: "log", "aria-label": `Log of ${stage}` }, text || "The stage said nothing.");
   return { title: `Log of ${stage}`, kicker: h("a", { href: `#/run/${enc(id)}` }, `Run ${id}`), node: h("section", { class: "card" }, h("p", { class: "remark" }, "The last 64 KiB."), view) };
+}
+
+export async function schedules() {
+  const found = await get("/api/schedules");
+  const rows = found.map((schedule) => [schedule.name, h("span", { class: `pill ${schedule.enabled ? "ok" : ""}` }, schedule.enabled ? "on" : "paused"), schedule.when, schedule.next.length ? h("span", { class: "stack" }, schedule.next.map((moment) => when(moment))) : "–", schedule.runs_at_a_time, schedule.catch_up, schedule.version]);
+  return { title: "Schedules", kicker: "Of the pipeline server", node: card(null, rows.length ? table(["name", "state", "runs", "next", "at a time", "makes up for missed", "version"], rows, { label: "Schedules", numeric: [4] }) : h("p", {}, "There are none; ", h("code", {}, "aerodet schedule create"), " makes one.")) };
 }
 
 export async function compare([left, right]) {

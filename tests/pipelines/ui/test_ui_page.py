@@ -102,7 +102,7 @@ def test_the_keyboard_reaches_the_stages_and_opens_them(address, browser, runs):
     browser.press("Enter", 13, "\r")
     browser.until(
         f"location.hash === '#/artifact/{runs[1]['train']}' && "
-        "document.querySelector('h1').textContent.includes('checkpoint')"
+        "document.querySelector('h1')?.textContent.includes('checkpoint')"
     )
     assert browser.run("document.activeElement.tagName") == "H1"  # a screen reader goes on from the heading
 
@@ -114,7 +114,7 @@ def test_slash_goes_to_the_search_and_enter_searches(address, browser):
     for letter in "bench":
         browser.press(letter, ord(letter.upper()), letter)
     browser.press("Enter", 13, "\r")
-    browser.until("document.querySelector('h1').textContent === 'Artifacts with “bench”'")
+    browser.until("document.querySelector('h1')?.textContent === 'Artifacts with “bench”'")
     assert browser.run("document.querySelectorAll('tbody tr').length") == 1
 
 
@@ -176,7 +176,7 @@ def test_two_runs_are_chosen_and_compared(browser, runs, tmp_path):
         assert browser.run("document.querySelector('.tools .button').hidden") is True
         browser.run("document.querySelectorAll('tbody input').forEach((box) => box.click())")
         browser.run("document.querySelector('.tools .button').click()")
-        browser.until("document.querySelector('h1').textContent === 'What differs'")
+        browser.until("document.querySelector('h1')?.textContent === 'What differs'")
         assert browser.run("[...document.querySelectorAll('h2')].map((h) => h.textContent)").count("Data") == 1
 
 

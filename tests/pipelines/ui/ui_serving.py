@@ -25,5 +25,5 @@ def serving(*arguments: str, env: dict[str, str] | None = None) -> Iterator[str]
         yield line.removeprefix("aerodet ui on ").split(" ")[0]
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        assert process.wait(20) == 0
         process.stdout.close()
