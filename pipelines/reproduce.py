@@ -20,7 +20,7 @@ from typing import Any, Literal
 from aerodet import stages
 from aerodet.errors import DataError, UserError
 from aerodet.files import folder_digest
-from aerodet.lineage import Catalog, Provenance, Record, read_provenance, walk
+from aerodet.lineage import Catalog, Provenance, Record, printable, read_provenance, walk
 from aerodet.storage import open_store
 
 __all__ = ["Figure", "Reproduced", "reproduce"]
@@ -181,7 +181,9 @@ def _stage(provenance: Provenance) -> stages.Stage[Any]:
         raise UserError("a publication is not made again: it would publish; name the bundle that was published")
     found = getattr(stages, name, None) if name in stages.__all__ else None
     if not isinstance(found, stages.Stage):
-        raise UserError(f"this version of aerodet has no stage {name!r}, so {provenance.name} is not made again here")
+        raise UserError(
+            f"this version of aerodet has no stage {name!r}, so {printable(provenance.name)} is not made again here"
+        )
     return found
 
 
@@ -195,8 +197,8 @@ def _fits(stage: stages.Stage[Any], provenance: Provenance, arguments: Mapping[s
         reason = str(error)
     if reason:
         raise UserError(
-            f"the provenance of {provenance.name} does not fit stage {stage.name} of this version ({reason}); run the "
-            f"version that made it, {provenance.code.label}"
+            f"the provenance of {printable(provenance.name)} does not fit stage {stage.name} of this version "
+            f"({printable(reason)}); run the version that made it, {printable(provenance.code.label)}"
         )
 
 
@@ -211,7 +213,7 @@ def _sibling(catalog: Catalog, provenance: Provenance, name: str) -> Record | No
 
 def _input(catalog: Catalog, name: str, digest: str, provenance: Provenance, place: Path) -> Path:
     """Return a folder with exactly the content of an input."""
-    changed = []
+    changed, what = [], f"input {printable(name)} ({digest[:12]}) of {printable(provenance.name)}"
     for record in sorted(catalog.records(digest), key=lambda r: r.folder is None):
         folder = record.folder or _download(record, place / "inputs" / digest[:16])
         if folder.is_dir() and folder_digest(folder) == digest:
@@ -219,13 +221,10 @@ def _input(catalog: Catalog, name: str, digest: str, provenance: Provenance, pla
         changed.append(record.uri)
     if changed:
         raise DataError(
-            f"input {name} of {provenance.name} is not what it was: {changed[0]} has changed; restore it, or make it "
-            "again too with --chain"
+            f"{what} is not what it was: {printable(changed[0])} has changed; restore it, or make it again too with "
+            "--chain"
         )
-    raise UserError(
-        f"input {name} ({digest[:12]}) of {provenance.name} is not at hand; say with --in where it lies, or make it "
-        "again too with --chain"
-    )
+    raise UserError(f"{what} is not at hand; say with --in where it lies, or make it again too with --chain")
 
 
 def _download(record: Record, folder: Path) -> Path:

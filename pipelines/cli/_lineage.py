@@ -33,7 +33,7 @@ def load_catalog(places: list[str] | None, *targets: str) -> Catalog:
     Raises:
         UserError: a place does not exist, or there is nowhere to look.
     """
-    from aerodet.lineage import Catalog
+    from aerodet.lineage import Catalog, printable
     from aerodet.storage import open_store
 
     stores = [open_store(place) if "://" in place else Path(place) for place in places or ()]
@@ -44,7 +44,7 @@ def load_catalog(places: list[str] | None, *targets: str) -> Catalog:
         raise UserError(f"there is no folder {RUNS} here; say with --in where the artifacts lie")
     catalog = Catalog.load(*stores)
     for problem in catalog.problems:
-        typer.echo(f"left out: {problem.reason}", err=True)
+        typer.echo(f"left out: {printable(problem.reason)}", err=True)
     return catalog
 
 

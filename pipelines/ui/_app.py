@@ -11,14 +11,14 @@ from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 import aerodet
 from aerodet.errors import AerodetError, UserError
 from aerodet.pipelines.ui import _artifacts, _runs
 from aerodet.pipelines.ui._guard import Guard
-from aerodet.pipelines.ui._library import Library, read_file
+from aerodet.pipelines.ui._library import Library, path_inside, read_file
 from aerodet.pipelines.ui._pictures import Pictures
 from aerodet.pipelines.ui._previews import TEXT_LIMIT, sections
 from aerodet.pipelines.ui._registry import Registries
@@ -31,7 +31,7 @@ __all__ = ["make_app"]
 # A report brings its own style and pictures, and may do nothing else.
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-REPORT_LIMIT = 128 << 20  # bytes
+REPORT_LIMIT, DOWNLOAD_LIMIT = 128 << 20, 256 << 20  # bytes
 _PAGE = resources.files("aerodet.pipelines.ui") / "static"
 
 
@@ -136,12 +136,14 @@ class _Api:
 
     def file(self, request: Request) -> Response:
         record, path = self._library.artifact(request.path_params["digest"])[0], request.path_params["path"]
-        name = quote(path.rpartition("/")[2])
-        return Response(
-            read_file(record.uri, path, 1 << 30),
-            media_type="application/octet-stream",
-            headers={"content-disposition": f"attachment; filename*=UTF-8''{name}"},
-        )
+        kind = "application/octet-stream"
+        headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2])}"}
+        if record.folder is None:
+            return Response(read_file(record.uri, path, DOWNLOAD_LIMIT), media_type=kind, headers=headers)
+        place = path_inside(record.uri, path)
+        if not place.is_file():
+            raise UserError(f"the artifact has no file {path}")
+        return FileResponse(place, media_type=kind, headers=headers)
 
 
 def _image(pictures: Pictures, request: Request) -> Response:
@@ -170,6 +172,8 @@ def _answered(function: Callable[[Request], Response]) -> Callable[[Request], Re
             return JSONResponse({"error": str(error)}, 404)
         except AerodetError as error:
             return JSONResponse({"error": str(error)}, 503)
+        except OSError as error:  # deleted or taken away while it was being read
+            return JSONResponse({"error": f"{error.filename or 'a file'} cannot be read ({error.strerror})"}, 503)
 
     return answer
 

@@ -58,7 +58,7 @@ class Cluster:
             "stages": stages,
             "links": [{"from": before, "to": name} for name, above in links.items() for before in sorted(above)],
             "report": False,
-            "profile": None,
+            "profile": [],
             "logs": False,
             "error": " ".join(str(run.error.message or "").split()) if run.error else None,
         }

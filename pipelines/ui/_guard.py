@@ -72,7 +72,7 @@ class Guard:
             return None if is_loopback(name) else PlainTextResponse("This page is for this machine alone.", 421)
         offered = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if offered and self._right(offered):
-            answer = RedirectResponse(scope["path"], 303)
+            answer = RedirectResponse("/", 303)
             answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
             return answer
         if self._right(_cookie(headers)) or self._right(headers.get("authorization", "").removeprefix("Bearer ")):

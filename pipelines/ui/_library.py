@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aerodet.errors import UserError
 from aerodet.lineage import Catalog, Record
 from aerodet.pipelines.record import RECORD
 from aerodet.storage import Store, open_store
 
-__all__ = ["Library", "Run", "path_inside", "read_file"]
+__all__ = ["Library", "Run", "parse_json", "path_inside", "read_file"]
 
 FRESH = {"folder": 3.0, "bucket": 60.0}  # seconds for which a reading is good
 PATIENCE = 10  # a reading that took long is good for this many times as long
@@ -178,6 +180,20 @@ def read_file(uri: str, path: str, limit: int = FILE_LIMIT) -> bytes:
     if len(content) > limit:
         raise UserError(f"{path} is longer than {limit >> 20} MiB; look at it with another program")
     return content
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse JSON; NaN and infinity, which no browser takes, are refused.
+
+    Raises:
+        ValueError: it is none.
+        RecursionError: it is nested too deeply.
+    """
+
+    def refuse(text: str) -> float:
+        raise ValueError(f"{text} is not JSON")
+
+    return json.loads(content.decode(), parse_constant=refuse)
 
 
 def path_inside(folder: str, path: str) -> Path:

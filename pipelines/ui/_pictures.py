@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -18,6 +19,7 @@ A_PAGE = 12  # pictures
 LARGEST_PICTURE = 32 << 20  # bytes of one image file
 LARGEST_SET = 1 << 30  # bytes of an image set that is fetched from a bucket to be looked at
 KEPT = 8  # image sets that stay open
+_DAMAGE = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError)
 MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
@@ -41,10 +43,13 @@ class Pictures:
             UserError: there is no such artifact, or its images are not at hand.
         """
         record = self._library.artifact(digest)[0]
-        if _has(record, "annotations.json"):
-            return self._set_page(digest, offset)
-        if _has(record, "detections.json") and "dataset" in record.provenance.inputs:
-            return self._evaluation_page(record, offset)
+        try:
+            if _has(record, "annotations.json"):
+                return self._set_page(digest, offset)
+            if _has(record, "detections.json") and "dataset" in record.provenance.inputs:
+                return self._evaluation_page(record, offset)
+        except _DAMAGE as error:
+            raise DataError("the pictures cannot be shown: a file does not hold what its name promises") from error
         return None
 
     def image(self, digest: str, index: int) -> tuple[bytes, str]:
@@ -71,7 +76,7 @@ class Pictures:
         for index in range(max(0, offset), min(max(0, offset) + A_PAGE, len(images))):
             record = images.records[index]
             names = [images.classes[label] for label in record.labels]
-            boxes = [[*map(float, box), "truth", name] for box, name in zip(record.boxes, names, strict=True)]
+            boxes = [[*_corners(box), "truth", name] for box, name in zip(record.boxes, names, strict=True)]
             items.append(_item(digest, index, record, boxes))
         return {"items": items, "total": len(images), "offset": offset, "size": A_PAGE, "legend": ["truth"]}
 
@@ -91,9 +96,9 @@ class Pictures:
         items = []
         for match in matches[max(0, offset) : max(0, offset) + A_PAGE]:
             boxes = [
-                [*map(float, b), "found" if h else "invented", ""] for b, h in zip(match.boxes, match.hits, strict=True)
+                [*_corners(b), "found" if h else "invented", ""] for b, h in zip(match.boxes, match.hits, strict=True)
             ]
-            boxes += [[*map(float, box), "missed", ""] for box in match.truth[~match.taken]]
+            boxes += [[*_corners(box), "missed", ""] for box in match.truth[~match.taken]]
             items.append(_item(dataset, match.index, images.records[match.index], boxes))
         legend = ["found", "invented", "missed"]
         return {
@@ -115,7 +120,7 @@ class Pictures:
         try:
             images = ImageSet(self._local(self._library.artifact(digest)[0], ()))
             _check(images)
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        except _DAMAGE as error:
             raise DataError("the image set cannot be read: it does not hold what an image set holds") from error
         return self._keep(digest, images)
 
@@ -151,6 +156,13 @@ def _has(record: Record, name: str) -> bool:
 def _item(digest: str, index: int, record: Any, boxes: list[list[Any]]) -> dict[str, Any]:
     place = {"width": record.width, "height": record.height, "group": record.group}
     return {"src": f"{digest}/images/{index}", "name": record.file_name, **place, "boxes": boxes}
+
+
+def _corners(box: Any) -> list[float]:
+    corners = [float(value) for value in box]
+    if not all(map(math.isfinite, corners)):
+        raise ValueError("a box without a place")
+    return corners
 
 
 def _check(images: Any) -> None:

@@ -5,7 +5,6 @@ The files may come from anybody: a file that does not hold what its name promise
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from typing import Any
 from aerodet.errors import AerodetError
 from aerodet.lineage import Record
 from aerodet.pipelines.ui._artifacts import files_of
-from aerodet.pipelines.ui._library import read_file
+from aerodet.pipelines.ui._library import parse_json, read_file
 
 __all__ = ["sections"]
 
@@ -46,7 +45,7 @@ def sections(record: Record) -> list[Section]:
 
 
 def _json(record: Record, name: str) -> Any:
-    return json.loads(read_file(record.uri, name, JSON_LIMIT).decode())
+    return parse_json(read_file(record.uri, name, JSON_LIMIT))
 
 
 def _evaluation(record: Record, name: str) -> Iterator[Section]:

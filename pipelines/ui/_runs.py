@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,14 +15,14 @@ import yaml
 from aerodet.errors import AerodetError, UserError
 from aerodet.lineage import Record, main_artifact
 from aerodet.pipelines.record import RECORD, RunRecord, StageRecord, is_running
-from aerodet.pipelines.ui._library import RECORD_LIMIT, Library, Run, path_inside
+from aerodet.pipelines.ui._library import RECORD_LIMIT, Library, Run, parse_json, path_inside
 from aerodet.storage import open_store
 
 __all__ = ["log", "reduced", "run_list", "run_view"]
 
 PACKAGE, RESULTS, REPORT = "pipeline.yaml", "results.json", "report.html"
 LOG_BYTES = 64 << 10  # the end of a log that is shown
-MOST_TASKS = 500  # of a graph that is laid out
+MOST_TASKS, MOST_SETTINGS, DEEPEST = 500, 500, 8  # of a graph, and of a profile with its levels
 
 
 def run_list(library: Library) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ def log(library: Library, run_id: str, stage: str) -> str:
 def _record(run: Run) -> RunRecord:
     """Read a run's record, which may come from anybody."""
     try:
-        fields = json.loads(run.read(RECORD, RECORD_LIMIT).decode())
+        fields = parse_json(run.read(RECORD, RECORD_LIMIT))
         stages = [StageRecord(**stage) for stage in fields.pop("stages")]
         record = RunRecord(stages=stages, **fields)
         _check(record)
@@ -176,7 +176,7 @@ def _progress(run: Run, stage: str) -> dict[str, Any] | None:
             lines = stream.read().splitlines()
         for line in reversed(lines):
             if line.startswith(b'{"event": "progress"'):
-                event: dict[str, Any] = json.loads(line)
+                event: dict[str, Any] = parse_json(line)
                 return event
     return None
 
@@ -218,16 +218,29 @@ def reduced(above: dict[str, set[str]]) -> dict[str, set[str]]:
     return {name: {d for d in direct if not any(d in over[o] for o in direct - {d})} for name, direct in above.items()}
 
 
-def _profile(run: Run) -> Any:
+def _profile(run: Run) -> list[list[str]]:
+    """Return the settings of the profile as names and texts, at most so many: YAML can be small and mean very much."""
     try:
-        return yaml.load(run.read("profile.yaml", RECORD_LIMIT), _Loader)
-    except (UserError, yaml.YAMLError, RecursionError):
-        return None
+        values = yaml.load(run.read("profile.yaml", RECORD_LIMIT), _Loader)
+    except (UserError, yaml.YAMLError, ValueError, RecursionError):
+        return []
+    return [[name, value] for name, value in itertools.islice(_settings(values), MOST_SETTINGS)]
+
+
+def _settings(values: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    if isinstance(values, dict) and depth < DEEPEST:
+        for key, value in values.items():
+            yield from _settings(value, f"{name}.{key}" if name else str(key), depth + 1)
+    elif isinstance(values, list):
+        plain = [str(value) for value in values[:MOST_SETTINGS] if isinstance(value, str | int | float)]
+        yield name, ", ".join(plain)
+    elif not isinstance(values, dict):
+        yield name, "" if values is None else str(values)
 
 
 def _json(run: Run, name: str) -> Any:
     try:
-        return json.loads(run.read(name, RECORD_LIMIT))
+        return parse_json(run.read(name, RECORD_LIMIT))
     except (UserError, ValueError, RecursionError):
         return None
 

@@ -66,7 +66,7 @@ export async function run([id]) {
     results && figures(results),
     card("Stages", drawGraph(nodes, found.links, `Graph of the stages of ${id}`), legend()),
     card("In time", timeline(found, id)),
-    found.profile && h("details", { class: "card" }, h("summary", {}, "Profile"), pairs(flat(found.profile))),
+    found.profile.length > 0 && h("details", { class: "card" }, h("summary", {}, "Profile"), pairs(found.profile)),
     h("details", { class: "card" }, h("summary", {}, "Parameters"), pairs([...Object.entries(found.parameters).map(([k, v]) => [k, typeof v === "object" ? JSON.stringify(v) : v]), ["folder", found.uri]])));
   return { title: found.name ?? id, kicker: found.name ? `Run on the cluster, ${found.uri}` : `Run of pipeline ${found.pipeline}`, node, refresh: found.state === "RUNNING" ? 2500 : undefined, key: JSON.stringify(found) };
 }
@@ -101,11 +101,6 @@ function timeline(found, id) {
     h("span", { class: "links" }, stage.outputs.map((output) => (output.digest ? h("a", { href: `#/artifact/${output.digest}` }, output.name) : h("span", { class: "quiet" }, output.name)))),
     stage.state === "PENDING" || !found.logs ? "" : h("a", { href: `#/log/${enc(id)}/${enc(stage.name)}`, "aria-label": `Log of ${stage.name}` }, "log"),
   ]), { label: "Stages in time", numeric: [3] });
-}
-
-function flat(value, name = "") {
-  if (value && typeof value === "object" && !Array.isArray(value)) return Object.entries(value).flatMap(([key, inner]) => flat(inner, name ? `${name}.${key}` : key));
-  return [[name, Array.isArray(value) ? value.join(", ") : value ?? "–"]];
 }
 
 export async function log([id, stage]) {

@@ -201,7 +201,11 @@ def _bucket(bucket: Store) -> Iterator[Record | Problem]:
 
     def read(key: str) -> Record | Problem:
         where = f"{root}/{key}"
-        return _parse(bucket.read(key, LIMIT + 1), where, where.removesuffix(f"/{PROVENANCE}"))
+        try:
+            content = bucket.read(key, LIMIT + 1)
+        except UserError as error:  # deleted meanwhile, or for others to read
+            return Problem(where, str(error))
+        return _parse(content, where, where.removesuffix(f"/{PROVENANCE}"))
 
     with ThreadPoolExecutor(READERS) as pool:
         yield from pool.map(read, sorted(keys))

@@ -18,9 +18,8 @@ Build type ``urn:aerodet:stage:v1``
 
     ``builder.version`` lists aerodet, Python and the libraries that shape results.
 
-``subject`` holds the artifact first: its name, the digest of its folder and, as annotations, what the stage says of
-it (``kind``, ``schema``, ``metrics``...). The files of the folder follow, each as ``<artifact>/<path>`` with its
-SHA-256, so that an engine which was copied to a device alone is still found.
+``subject`` holds the artifact first, with what the stage says of it (``kind``, ``metrics``...) as annotations, then its
+files as ``<artifact>/<path>``, so that an engine which was copied to a device alone is still found.
 """
 
 from __future__ import annotations
@@ -39,16 +38,7 @@ from aerodet.errors import DataError, UserError
 from aerodet.files import PROVENANCE, digest_of, file_digest, file_digests, folder_digest, write_json
 from aerodet.lineage.environment import CodeVersion, code_version, hardware, libraries
 
-__all__ = [
-    "BUILD_TYPE",
-    "LIMIT",
-    "InputRef",
-    "Provenance",
-    "parse_provenance",
-    "read_provenance",
-    "verify",
-    "write_provenance",
-]
+__all__ = ["BUILD_TYPE", "InputRef", "Provenance", "parse_provenance", "read_provenance", "verify", "write_provenance"]
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
@@ -184,8 +174,8 @@ class Provenance:
             parameters=dict(external["parameters"]),
             inputs={d["name"]: InputRef(_sha256(d["digest"]["sha256"]), str(d["uri"])) for d in by_role["input"]},
             code=CodeVersion(str(versions.pop("aerodet")), commit, bool(code["annotations"]["dirty"])),
-            started=_parse_timestamp(details["metadata"]["startedOn"]),
-            finished=_parse_timestamp(details["metadata"]["finishedOn"]),
+            started=_utc(datetime.fromisoformat(details["metadata"]["startedOn"])),
+            finished=_utc(datetime.fromisoformat(details["metadata"]["finishedOn"])),
             image=str(image[0]["uri"]) if image else None,
             invocation=str(details["metadata"]["invocationId"]),
             builder=str(details["builder"]["id"]),
@@ -377,10 +367,6 @@ def _utc(moment: datetime) -> datetime:
 
 def _timestamp(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _parse_timestamp(text: str) -> datetime:
-    return _utc(datetime.fromisoformat(text))
 
 
 def _file(subject: Mapping[str, Any], artifact: str) -> tuple[str, str]:

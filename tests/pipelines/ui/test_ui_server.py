@@ -308,6 +308,28 @@ def test_an_index_that_asks_for_absurd_sizes_is_refused(hostile, runs):
             del headers
 
 
+def test_figures_that_no_browser_takes_and_settings_without_end_do_no_harm(hostile, runs):
+    (hostile / "first" / "results.json").write_text('{"int8": {"ap50": NaN}}')
+    bomb = ["a: &a [x, x]"] + [
+        f"{n}: &{n} [*{p}, *{p}, *{p}, *{p}]" for p, n in zip("abcdefghi", "bcdefghij", strict=True)
+    ]
+    (hostile / "first" / "profile.yaml").write_text(
+        "\n".join([*bomb, "when: 2026-01-01", "odd: .nan", "self: &s {x: *s}"])
+    )
+    evaluation = hostile / "first" / "artifacts" / "evaluate" / "evaluation"
+    (evaluation / "detections.json").write_text(
+        '[{"image_id": 1, "bbox": [NaN, 0, "x"], "score": 1, "category_id": 1}]'
+    )
+    with serving("--in", str(hostile)) as other:
+        _, (row,) = get(other, "runs")
+        assert row["results"] is None
+        status, found = get(other, "runs/first")
+        assert status == 200
+        assert ["when", "2026-01-01"] in found["profile"]
+        status, answer = get(other, f"artifacts/{runs[1]['evaluate']}/pictures")
+        assert (status, "does not hold what its name promises" in answer["error"]) == (404, True)
+
+
 def test_a_record_that_names_places_outside_shows_nothing_of_them(hostile, tmp_path):
     record = json.loads((hostile / "first" / "run.json").read_text())
     record["stages"][0]["outputs"] = {"dataset": "/etc/passwd", "other": "first/../../../etc"}
@@ -338,6 +360,7 @@ def test_runs_in_a_bucket_are_shown_like_those_in_a_folder(runs, bucket_uri):
         _, sections = get(other, f"artifacts/{made['export']}/sections")
         assert "onnx" in {section["type"] for section in sections}
         assert fetch(f"{other}api/runs/first/logs/train")[2].startswith(b"epoch 1")
+        assert fetch(f"{other}api/artifacts/{made['export']}/files/model.engine")[2] == b"plan"
 
 
 def test_a_report_is_shown_in_a_sandbox(address):

@@ -180,6 +180,19 @@ def test_a_bucket_is_read_like_a_folder_and_odd_keys_are_refused(chain, monkeypa
     ]
 
 
+def test_an_object_that_is_gone_since_the_listing_is_named(chain):
+    class Forgetful(Bucket):
+        def read(self, key, limit=None):
+            if key.startswith("train"):
+                raise UserError(f"{key} does not exist")
+            return super().read(key, limit)
+
+    objects = {p.relative_to(chain).as_posix(): p.read_bytes() for p in chain.rglob("*") if p.is_file()}
+    catalog = Catalog.load(Forgetful(objects))
+    assert len(catalog) == 3
+    assert [problem.reason for problem in catalog.problems] == ["train/model/provenance.json does not exist"]
+
+
 def test_a_target_may_be_a_folder_a_file_its_copy_or_the_beginning_of_a_digest(chain, tmp_path):
     catalog, bundle = Catalog.load(chain), digest(chain / "export" / "bundle")
     engine = chain / "export" / "bundle" / "model.engine"
