@@ -1,10 +1,10 @@
-# Targets: install run test lint format bench proto lock clean. Each makes the virtual environment that it needs.
+# Targets: install run test lint format bench images proto lock clean. Each makes the virtual environment that it needs.
 VENV := .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: install run test lint format bench proto lock clean
+.PHONY: install run test lint format bench images proto lock clean
 .DEFAULT_GOAL := install
 
 install: $(VENV)/.run
@@ -29,6 +29,7 @@ test: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint images/*/Dockerfile
 	rm -rf build/types && mkdir -p build/types/aerodet
 	ln -s $(CURDIR)/src/aerodet/* $(CURDIR)/components $(CURDIR)/pipelines build/types/aerodet/
 	MYPYPATH=build/types $(BIN)/mypy -p aerodet
@@ -39,6 +40,10 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_train.py $(ARGS)
+
+# The image for a cluster, pushed where REGISTRY says, tagged with the commit: make images REGISTRY=… VARIANT=cuda
+images:
+	REGISTRY="$(REGISTRY)" images/build aerodet
 
 # The experiment schema's Python module, from experiment.proto.
 proto: $(VENV)/.dev

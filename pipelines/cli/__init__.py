@@ -11,10 +11,13 @@ import aerodet
 from aerodet.errors import AerodetError
 from aerodet.pipelines.cli import (
     data,
+    diff,
     doctor,
     engine,
+    lineage,
     model,
     registry,
+    reproduce,
     run,
     runs,
     schedule,
@@ -23,6 +26,7 @@ from aerodet.pipelines.cli import (
     synth,
     tao,
     trigger,
+    ui,
 )
 from aerodet.pipelines.local import StoppedError
 
@@ -38,6 +42,10 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(runs.runs)
 app.command()(runs.report)
+app.command()(lineage.lineage)
+app.command()(diff.diff)
+app.command()(reproduce.reproduce)
+app.command()(ui.ui)
 app.command()(submit.submit)
 app.command()(trigger.trigger)
 app.command()(doctor.doctor)

@@ -23,7 +23,7 @@ from aerodet.pipelines.cluster.api import FINAL, Api
 from aerodet.pipelines.record import StageRecord, State
 from aerodet.storage import Store, open_store
 
-__all__ = ["DEFAULT_ROOT", "Outcome", "RunFailedError", "Submission", "fetch", "submit", "wait"]
+__all__ = ["DEFAULT_ROOT", "Outcome", "RunFailedError", "Submission", "fetch", "submit", "tasks_of", "wait"]
 
 DEFAULT_ROOT = "minio://mlpipeline/v2/artifacts"  # KFP's own, where no other is configured
 _RESULTS = {"results.json": "results", "report.html": "report"}  # file to fetch: output of stage report
@@ -199,6 +199,12 @@ def _stage(node: str, names: Mapping[str, str]) -> str | None:
 
 def _names(api: Api, run: Any) -> dict[str, str]:
     """Return the names that a person sees by the pipeline's task names; empty where the server gives no spec."""
+    tasks = tasks_of(api, run)
+    return {key: re.sub(r"[^\w.-]+", "-", task.get("taskInfo", {}).get("name", key)) for key, task in tasks.items()}
+
+
+def tasks_of(api: Api, run: Any) -> dict[str, dict[str, Any]]:
+    """Return the tasks of a run's pipeline as its spec has them, by name; empty where the server gives no spec."""
     spec = run.pipeline_spec
     if not spec and run.pipeline_version_reference and run.pipeline_version_reference.pipeline_version_id:
         reference, service = run.pipeline_version_reference, api.client.pipelines
@@ -212,8 +218,8 @@ def _names(api: Api, run: Any) -> dict[str, str]:
     if isinstance(spec, str):
         spec = next(iter(yaml.safe_load_all(spec)), None)
     spec = (spec or {}).get("pipeline_spec", spec) or {}
-    tasks = spec.get("root", {}).get("dag", {}).get("tasks", {})
-    return {key: re.sub(r"[^\w.-]+", "-", task.get("taskInfo", {}).get("name", key)) for key, task in tasks.items()}
+    tasks: dict[str, dict[str, Any]] = spec.get("root", {}).get("dag", {}).get("tasks", {})
+    return tasks
 
 
 def fetch(api: Api, run_id: str, folder: Path, *, root: str | None = None) -> list[Path]:

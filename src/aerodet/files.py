@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -18,8 +18,10 @@ from aerodet.errors import MachineError
 __all__ = [
     "PARTIAL",
     "atomic_path",
+    "digest_of",
     "disk_errors",
     "file_digest",
+    "file_digests",
     "folder_digest",
     "read_json",
     "write_json",
@@ -96,15 +98,29 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file in a folder by its relative path, sorted, without ``provenance.json``."""
+    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file() and p.name != PROVENANCE}
+    return {path: file_digest(files[path]) for path in _ordered(files)}
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """Return the digest of a folder with these files: SHA-256 by relative path (see :func:`folder_digest`)."""
+    return hashlib.sha256("".join(f"{files[path]}  {path}\n" for path in _ordered(files)).encode()).hexdigest()
+
+
+def _ordered(paths: Iterable[str]) -> list[str]:
+    """Sort relative paths part by part, so that a folder's files stay together whatever else is called."""
+    return sorted(paths, key=lambda path: path.split("/"))
+
+
 def folder_digest(folder: Path) -> str:
     """Return a digest of a folder's content that does not depend on listing order, times or the folder's name.
 
-    It is the SHA-256 of the sorted lines ``<sha256 of file>  <relative path>``, the output of ``sha256sum``
-    over the files, without ``provenance.json``.
+    It is the SHA-256 of the lines ``<sha256 of file>  <relative path>``, sorted part by part of the paths, which is
+    the output of ``sha256sum`` over the files, without ``provenance.json``. docs/lineage.md has the shell command.
     """
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != PROVENANCE)
-    lines = [f"{file_digest(p)}  {p.relative_to(folder).as_posix()}\n" for p in files]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return digest_of(file_digests(folder))
 
 
 def _remove(path: Path) -> None:

@@ -98,7 +98,7 @@ def test_spec_check_names_what_is_wrong(aerodet, tmp_path):
 
 
 def test_synth_writes_an_image_set_and_replaces_nothing(aerodet, tmp_path):
-    arguments = ("synth", "--out", "scenes", "--count", 2, "--size", 128, "--seed", 3)
+    arguments = ("synth", "--out", "scenes", "--count", 2, "--size", 128, "--gsd", 1.0, "--seed", 3)
     status, output, _ = aerodet(*arguments)
     assert status == 0
     assert output.startswith("scenes: 2 scenes with")

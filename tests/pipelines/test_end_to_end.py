@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from aerodet.files import folder_digest
 from aerodet.lineage import read_provenance, upstream, verify
 from aerodet.pipelines import RunRecord
 from aerodet.registry import CHALLENGER, CHAMPION, open_registry
@@ -206,6 +207,44 @@ def test_the_walk_from_the_results_reaches_the_images(finished):
     stages = [ancestor.provenance.stage for ancestor in engine]
     assert stages[0] == "train"
     assert {"prune", "sample", "synthesize"} <= set(stages)
+
+
+def test_lineage_of_the_engine_names_everything_and_sha256sum_confirms_it(finished):
+    found = artifacts(finished)
+    bundle = found["export-int8", "bundle"]
+    target = next(iter([*bundle.glob("*.engine"), bundle / "model.int8.onnx"]))
+    places = ("--in", finished.parent)
+    tree = aerodet("lineage", target, *places, "--upstream").stdout
+    chain = ("render-real", "render-synthetic", "sample", "train-synthetic", "train-finetune", "prune", "train-retrain")
+    for (stage, _), path in found.items():
+        if stage in (*chain, "train-qat", "export-int8"):
+            provenance = read_provenance(path)
+            assert provenance.digest == folder_digest(path)
+            assert provenance.digest in tree
+            assert all(f"{digest}  {name}" in tree for name, digest in provenance.files.items())
+    assert "spec.txt" in tree
+    sums = aerodet("lineage", target, *places, "--upstream", "--format", "sums").stdout
+    confirmed = subprocess.run(
+        ["sha256sum", "--check", "--strict"], input=sums, capture_output=True, text=True, check=False
+    )
+    assert confirmed.returncode == 0, confirmed.stderr
+    assert len(confirmed.stdout.splitlines()) == len([line for line in sums.splitlines() if line[0] != "#"]) > 20
+
+
+def test_the_outputs_of_a_stage_say_what_they_are_and_what_was_measured(finished):
+    found = artifacts(finished)
+    assert read_provenance(found["export-int8", "bundle"]).annotations["quantized"] is True
+    evaluation = read_provenance(found["evaluate-int8", "evaluation"]).annotations
+    assert evaluation["kind"] == "evaluation"
+    assert evaluation["metrics"]["ap50"] == evaluation["ap50"]
+
+
+def test_a_pruned_model_and_what_it_came_to_are_made_again_to_the_byte(finished):
+    found = artifacts(finished)
+    for stage, output in (("prune", "pruned"), ("evaluate-pruned", "evaluation")):
+        done = aerodet("reproduce", found[stage, output], "--in", finished.parent)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"identical  {output} of ")
 
 
 def test_resuming_a_finished_run_keeps_every_stage_and_is_quick(finished):

@@ -118,6 +118,10 @@ class ImageSet:
         while self._files:
             os.close(self._files.popitem()[1])
 
+    def size_of(self, index: int) -> int:
+        """Return how many bytes the image file has, as annotations.json says."""
+        return self._places[index][2]
+
     def encoded(self, index: int) -> bytes:
         """Return the bytes of the image file.
 

@@ -17,6 +17,9 @@ Build type ``urn:aerodet:stage:v1``
     ========== ==================================== ==============================================
 
     ``builder.version`` lists aerodet, Python and the libraries that shape results.
+
+``subject`` holds the artifact first, with what the stage says of it (``kind``, ``metrics``...) as annotations, then its
+files as ``<artifact>/<path>``, so that an engine which was copied to a device alone is still found.
 """
 
 from __future__ import annotations
@@ -32,14 +35,16 @@ from pathlib import Path
 from typing import Any
 
 from aerodet.errors import DataError, UserError
-from aerodet.files import PROVENANCE, file_digest, folder_digest, write_json
+from aerodet.files import PROVENANCE, digest_of, file_digest, file_digests, folder_digest, write_json
 from aerodet.lineage.environment import CodeVersion, code_version, hardware, libraries
 
-__all__ = ["BUILD_TYPE", "InputRef", "Provenance", "read_provenance", "verify", "write_provenance"]
+__all__ = ["BUILD_TYPE", "InputRef", "Provenance", "parse_provenance", "read_provenance", "verify", "write_provenance"]
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:aerodet:stage:v1"
+LIMIT = 16 << 20  # bytes of a statement; a longer one is not read
+LISTED = 10_000  # files of an artifact; a folder with more goes by its own digest alone
 
 _SECRET = re.compile(r"key|token|password|secret", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -89,6 +94,8 @@ class Provenance:
         builder: who ran it: ``urn:aerodet:builder:local`` or ``urn:aerodet:builder:kubernetes``.
         libraries: versions of Python and libraries.
         hardware: CPU, cores, memory, GPU.
+        files: SHA-256 of each file of the artifact by its relative path; empty where the statement lists none.
+        annotations: what the stage says of the artifact: ``kind``, ``schema``, ``metrics`` and more.
     """
 
     name: str
@@ -104,6 +111,8 @@ class Provenance:
     builder: str = ""
     libraries: Mapping[str, str] = field(default_factory=dict)
     hardware: Mapping[str, str | int] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def seed(self) -> int | None:
@@ -119,7 +128,7 @@ class Provenance:
         """Return the in-toto statement, ready for JSON."""
         return {
             "_type": STATEMENT_TYPE,
-            "subject": [{"name": self.name, "digest": {"sha256": self.digest}}],
+            "subject": self._subjects(),
             "predicateType": PREDICATE_TYPE,
             "predicate": {
                 "buildDefinition": {
@@ -148,7 +157,7 @@ class Provenance:
         """
         _expect(statement["_type"], STATEMENT_TYPE)
         _expect(statement["predicateType"], PREDICATE_TYPE)
-        (subject,) = statement["subject"]
+        subject, *files = statement["subject"]
         definition = statement["predicate"]["buildDefinition"]
         details = statement["predicate"]["runDetails"]
         _expect(definition["buildType"], BUILD_TYPE)
@@ -165,14 +174,23 @@ class Provenance:
             parameters=dict(external["parameters"]),
             inputs={d["name"]: InputRef(_sha256(d["digest"]["sha256"]), str(d["uri"])) for d in by_role["input"]},
             code=CodeVersion(str(versions.pop("aerodet")), commit, bool(code["annotations"]["dirty"])),
-            started=_parse_timestamp(details["metadata"]["startedOn"]),
-            finished=_parse_timestamp(details["metadata"]["finishedOn"]),
+            started=_utc(datetime.fromisoformat(details["metadata"]["startedOn"])),
+            finished=_utc(datetime.fromisoformat(details["metadata"]["finishedOn"])),
             image=str(image[0]["uri"]) if image else None,
             invocation=str(details["metadata"]["invocationId"]),
             builder=str(details["builder"]["id"]),
             libraries=versions,
             hardware=dict(definition["internalParameters"]["hardware"]),
+            files=dict(_file(entry, str(subject["name"])) for entry in files),
+            annotations=dict(subject.get("annotations", {})),
         )
+
+    def _subjects(self) -> list[dict[str, Any]]:
+        subject: dict[str, Any] = {"name": self.name, "digest": {"sha256": self.digest}}
+        if self.annotations:
+            subject["annotations"] = dict(self.annotations)
+        files = ({"name": f"{self.name}/{p}", "digest": {"sha256": d}} for p, d in self.files.items())
+        return [subject, *files]
 
     def _dependencies(self) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = [
@@ -203,6 +221,7 @@ def write_provenance(
     finished: datetime,
     image: str | None = None,
     invocation: str | None = None,
+    annotations: Mapping[str, Any] | None = None,
 ) -> Provenance:
     """Write ``provenance.json`` into an artifact folder, the last thing a stage does to it.
 
@@ -215,7 +234,8 @@ def write_provenance(
         started: when the stage began, with a time zone.
         finished: when it ended, with a time zone.
         image: the container image, pinned by digest where possible.
-        invocation: id of this execution; a new UUID by default.
+        invocation: id of this execution, the same for all of its outputs; a new UUID by default.
+        annotations: what the stage says of the artifact, JSON values.
 
     Returns:
         What was written; ``digest`` is the artifact's.
@@ -227,11 +247,12 @@ def write_provenance(
         raise UserError(f"{folder} is not a folder, so no provenance can be written into it")
     _refuse_secrets(parameters)
     local = "KUBERNETES_SERVICE_HOST" not in os.environ
+    files = file_digests(folder)
     provenance = Provenance(
         name=name,
-        digest=folder_digest(folder),
+        digest=digest_of(files),
         stage=stage,
-        parameters=json.loads(json.dumps(dict(parameters), default=_plain, allow_nan=False)),
+        parameters=_json(parameters),
         inputs={key: value if isinstance(value, InputRef) else InputRef.of(value) for key, value in inputs.items()},
         code=code_version(),
         started=_utc(started),
@@ -241,6 +262,8 @@ def write_provenance(
         builder=f"urn:aerodet:builder:{'local' if local else 'kubernetes'}",
         libraries=libraries(),
         hardware=hardware(),
+        files=files if len(files) <= LISTED else {},
+        annotations=_json(annotations or {}),
     )
     write_json(folder / PROVENANCE, provenance.statement())
     return provenance
@@ -254,13 +277,36 @@ def read_provenance(folder: Path) -> Provenance:
     """
     path = folder / PROVENANCE
     try:
-        return Provenance.from_statement(json.loads(path.read_text(encoding="utf-8")))
+        with path.open("rb") as stream:
+            content = stream.read(LIMIT + 1)
     except FileNotFoundError as error:
         raise DataError(f"{folder} has no {PROVENANCE}; no aerodet stage made it, or it was copied in part") from error
+    return parse_provenance(content, str(path))
+
+
+def parse_provenance(content: bytes, where: str) -> Provenance:
+    """Validate the bytes of a ``provenance.json``, which may come from anybody.
+
+    Args:
+        content: the file; more than :data:`LIMIT` bytes are refused.
+        where: its path or address, for messages.
+
+    Raises:
+        DataError: it is not a statement of our build type.
+    """
+    if len(content) > LIMIT:
+        raise DataError(f"{where} is not an aerodet provenance statement: it has more than {LIMIT >> 20} MiB")
+    try:
+        statement = json.loads(content.decode(), parse_constant=_no_constant)
+        if b"\\ud" in content.lower():  # half of a surrogate pair would break whoever prints it
+            json.dumps(statement, ensure_ascii=False).encode()
+        return Provenance.from_statement(statement)
     except KeyError as error:
-        raise DataError(f"{path} is not an aerodet provenance statement: {error} is missing or unknown") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} is not an aerodet provenance statement: {error}") from error
+        raise DataError(f"{where} is not an aerodet provenance statement: {error} is missing or unknown") from error
+    except RecursionError as error:
+        raise DataError(f"{where} is not an aerodet provenance statement: it is nested too deeply") from error
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise DataError(f"{where} is not an aerodet provenance statement: {error}") from error
 
 
 def verify(folder: Path) -> Provenance:
@@ -270,12 +316,15 @@ def verify(folder: Path) -> Provenance:
         The provenance.
 
     Raises:
-        DataError: there is no valid provenance, or the content differs from it.
+        DataError: there is no valid provenance, or the content differs from it; the files that differ are named.
     """
-    provenance, found = read_provenance(folder), folder_digest(folder)
+    provenance, files = read_provenance(folder), file_digests(folder)
+    found = digest_of(files)
     if found != provenance.digest:
+        changed = [p for p in sorted(files.keys() | provenance.files) if files.get(p) != provenance.files.get(p)]
+        named = f" ({', '.join(changed[:5])}{'...' if changed[5:] else ''})" if provenance.files else ""
         raise DataError(
-            f"the content of {folder} has changed since it was made: its provenance records sha256 "
+            f"the content of {folder} has changed since it was made{named}: its provenance records sha256 "
             f"{provenance.digest}, its files now have {found}; restore it or run the stage again"
         )
     return provenance
@@ -296,6 +345,12 @@ def _refuse_secrets(value: Any, where: str = "") -> None:
             _refuse_secrets(inner, f"{where}[{index}]")
 
 
+def _json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping as it will be read back from JSON."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(values), default=_plain, allow_nan=False))
+    return plain
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
@@ -314,8 +369,17 @@ def _timestamp(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _parse_timestamp(text: str) -> datetime:
-    return _utc(datetime.fromisoformat(text))
+def _file(subject: Mapping[str, Any], artifact: str) -> tuple[str, str]:
+    """Return path and digest of a subject that is a file; the path may not leave the artifact."""
+    name = str(subject["name"])
+    path = name.removeprefix(f"{artifact}/")
+    if path == name or path.startswith("/") or {"", ".", ".."} & set(path.split("/")):
+        raise ValueError(f"{name!r} is not a file of {artifact!r}")
+    return path, _sha256(subject["digest"]["sha256"])
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
 
 
 def _sha256(text: str) -> str:

@@ -39,7 +39,7 @@ def render_report(data: ReportData, out: Path) -> None:
             data=data,
             findings=[_unbroken(sentence) for sentence in _findings(data)],
             tiles=_tiles(data),
-            style=Markup(_resource("report.css")),  # our own file, nothing of the data's
+            style=Markup(_resource("tokens.css") + _resource("report.css")),  # our own files, nothing of the data's
             evaluations=_evaluations(data),
             shrink=_charts.shrink_rows(data),
             parameters=list(_flat(data.parameters)),

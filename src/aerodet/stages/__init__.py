@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from aerodet.stages._run import IMAGE_VARIABLE, Artifact, Outcome, Stage, run, stage
+from aerodet.stages._run import IMAGE_VARIABLE, Artifact, Outcome, Stage, execute, run, stage
 
 if TYPE_CHECKING:
     from aerodet.stages._data import audit, gather, ingest, sample, synthesize
@@ -28,6 +28,7 @@ __all__ = [
     "audit",
     "benchmark",
     "evaluate",
+    "execute",
     "export",
     "gate",
     "gather",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from aerodet.files import atomic_path, file_digest, write_json
 from aerodet.lineage import InputRef, write_provenance
 from aerodet.progress import emit
 
-__all__ = ["IMAGE_VARIABLE", "Artifact", "Outcome", "Stage", "run", "stage"]
+__all__ = ["IMAGE_VARIABLE", "Artifact", "Outcome", "Stage", "execute", "run", "stage"]
 
 IMAGE_VARIABLE = "AERODET_IMAGE"
 P = ParamSpec("P")
@@ -89,7 +90,7 @@ def run(target: Stage[Any], arguments: Mapping[str, Any]) -> None:
         SystemExit: the stage failed for a reason that has a sentence; its status is the error's.
     """
     try:
-        _run(target, arguments)
+        execute(target, arguments)
     except AerodetError as error:
         _fail(error)
     except MemoryError:
@@ -106,7 +107,12 @@ def _fail(error: AerodetError) -> NoReturn:
     raise SystemExit(error.exit_code) from error
 
 
-def _run(target: Stage[Any], arguments: Mapping[str, Any]) -> None:
+def execute(target: Stage[Any], arguments: Mapping[str, Any]) -> None:
+    """Do what :func:`run` does, and let errors through.
+
+    Raises:
+        AerodetError: whatever the stage raises.
+    """
     arguments = {k: v for k, v in arguments.items() if v is not None and not isinstance(v, ModuleType)}
     metrics = arguments.pop("metrics", None)
     artifacts = {k: v for k, v in arguments.items() if hasattr(v, "metadata")}
@@ -116,9 +122,9 @@ def _run(target: Stage[Any], arguments: Mapping[str, Any]) -> None:
     paths: dict[str, Any] = {k: Path(v.path) for k, v in inputs.items()}
     for name, members in collected.items():  # what a parallel loop made
         paths[name] = [Path(v.path) for v in members]
-        inputs |= {f"{name}-{number}": v for number, v in enumerate(members)}
+        inputs |= {f"{name}-{number:03d}": v for number, v in enumerate(members)}
     parameters = {k: v for k, v in arguments.items() if k not in artifacts and k not in collected}
-    started = datetime.now(UTC)
+    started, invocation = datetime.now(UTC), str(uuid.uuid4())
     with ExitStack() as stack:
         places = {k: stack.enter_context(atomic_path(Path(v.path))) for k, v in outputs.items()}
         outcome = target(**paths, **places, **parameters)
@@ -133,6 +139,8 @@ def _run(target: Stage[Any], arguments: Mapping[str, Any]) -> None:
                     started=started,
                     finished=datetime.now(UTC),
                     image=os.environ.get(IMAGE_VARIABLE),
+                    invocation=invocation,
+                    annotations={**outcome.metadata.get(name, {}), "metrics": dict(outcome.metrics)},
                 ).digest
             else:
                 digest = file_digest(place)  # an HTML file has no room for provenance; nothing is made from it

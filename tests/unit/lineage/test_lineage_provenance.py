@@ -9,7 +9,7 @@ import pytest
 
 import aerodet
 from aerodet.errors import DataError, UserError
-from aerodet.files import folder_digest
+from aerodet.files import file_digest, folder_digest
 from aerodet.lineage import (
     BUILD_TYPE,
     CodeVersion,
@@ -23,6 +23,7 @@ from aerodet.lineage import (
     write_provenance,
 )
 from aerodet.lineage import environment as environment_module
+from aerodet.lineage import provenance as provenance_module
 
 START = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
@@ -45,12 +46,19 @@ def test_the_file_is_an_in_toto_statement_with_a_slsa_predicate(tmp_path):
     source = tmp_path / "spec.txt"
     source.write_text("abc")
     image = "registry.example/aerodet@sha256:" + "a" * 64
-    made = make(tmp_path / "model", "weights", inputs={"spec": source}, image=image)
+    made = make(tmp_path / "model", "weights", inputs={"spec": source}, image=image, annotations={"kind": "checkpoint"})
     statement = json.loads((tmp_path / "model" / "provenance.json").read_text())
 
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     assert statement["predicateType"] == "https://slsa.dev/provenance/v1"
-    assert statement["subject"] == [{"name": "model", "digest": {"sha256": folder_digest(tmp_path / "model")}}]
+    assert statement["subject"] == [
+        {
+            "name": "model",
+            "digest": {"sha256": folder_digest(tmp_path / "model")},
+            "annotations": {"kind": "checkpoint"},
+        },
+        {"name": "model/model.bin", "digest": {"sha256": file_digest(tmp_path / "model" / "model.bin")}},
+    ]
     definition = statement["predicate"]["buildDefinition"]
     assert definition["buildType"] == BUILD_TYPE
     assert definition["externalParameters"] == {"stage": "train", "parameters": {"seed": 7, "epochs": 3}}
@@ -81,6 +89,7 @@ def test_reading_gives_back_what_was_written(tmp_path):
         inputs={"data": InputRef("b" * 64, "s3://bucket/data")},
         parameters={"seed": np.int64(5), "where": Path("some/place"), "sizes": (1, 2), "ratio": 0.5, "note": None},
         started=START.astimezone(east),
+        annotations={"kind": "checkpoint", "metrics": {"loss": 0.5}},
     )
     assert read_provenance(tmp_path / "model") == made
     assert made.parameters == {"seed": 5, "where": "some/place", "sizes": [1, 2], "ratio": 0.5, "note": None}
@@ -107,8 +116,21 @@ def test_verify_accepts_the_untouched_and_names_the_changed(tmp_path):
     made = make(tmp_path / "model", "weights")
     assert verify(tmp_path / "model") == made
     (tmp_path / "model" / "model.bin").write_text("other")
-    with pytest.raises(DataError, match="has changed since it was made"):
+    with pytest.raises(DataError, match=r"has changed since it was made \(model.bin\)"):
         verify(tmp_path / "model")
+    (tmp_path / "model" / "model.bin").write_text("weights")
+    (tmp_path / "model" / "added.txt").write_text("")
+    with pytest.raises(DataError, match=r"\(added.txt\)"):
+        verify(tmp_path / "model")
+
+
+def test_a_folder_of_very_many_files_goes_by_its_own_digest_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance_module, "LISTED", 1)
+    assert list(make(tmp_path / "one", "weights").files) == ["model.bin"]
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "second.bin").write_text("more")
+    assert make(tmp_path / "two", "weights").files == {}
+    assert verify(tmp_path / "two").digest == folder_digest(tmp_path / "two")
 
 
 @pytest.mark.parametrize("name", ["api_key", "hub_token", "PASSWORD", "clientSecret"])
@@ -141,11 +163,36 @@ def test_times_need_a_zone_and_parameters_must_be_json(tmp_path):
         ("[]", "not an aerodet provenance statement"),
         ('{"_type": "https://in-toto.io/Statement/v0.1"}', "expected 'https://in-toto.io/Statement/v1'"),
         ('{"_type": "https://in-toto.io/Statement/v1"}', "'predicateType' is missing"),
+        ('{"_type": NaN}', "NaN is not JSON"),
+        ('{"_type": "\\ud800"}', "surrogates not allowed"),
+        ("[" * 200_000, "nested too deeply"),
+        ("1" * 5_000, "4300 digits"),
     ],
 )
 def test_a_broken_statement_is_named(tmp_path, text, complaint):
     (tmp_path / "provenance.json").write_text(text)
     with pytest.raises(DataError, match=complaint):
+        read_provenance(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["model/../../etc/passwd", "/etc/passwd", "model//x", "elsewhere/x", "model/", "model"]
+)
+def test_a_file_that_leaves_its_artifact_is_refused(tmp_path, name):
+    make(tmp_path / "model", "weights")
+    path = tmp_path / "model" / "provenance.json"
+    statement = json.loads(path.read_text())
+    statement["subject"][1]["name"] = name
+    path.write_text(json.dumps(statement))
+    with pytest.raises(DataError, match="is not a file of 'model'"):
+        read_provenance(tmp_path / "model")
+
+
+def test_an_endless_statement_is_not_read_to_its_end(tmp_path):
+    path = tmp_path / "provenance.json"
+    with path.open("wb") as stream:
+        stream.truncate(1 << 40)  # a hole of a tebibyte
+    with pytest.raises(DataError, match="has more than 16 MiB"):
         read_provenance(tmp_path)
 
 

@@ -229,7 +229,9 @@ def test_a_hostile_name_in_provenance_stays_in_the_folder(tmp_path):
     run = make_run(tmp_path / "run")
     path = place_of(run, "model") / "provenance.json"
     statement = json.loads(path.read_text())
-    statement["subject"][0]["name"] = "../../../<b>model"
+    own = statement["subject"][0]["name"]
+    for subject in statement["subject"]:  # the artifact, and its files
+        subject["name"] = "../../../<b>model" + subject["name"].removeprefix(own)
     path.write_text(json.dumps(statement))
     inputs = {name: place_of(run, name) for name in ("bundle", "evaluation", "benchmark")}
     make_package(tmp_path / "package", inputs, name="aircraft", run_id="<script>alert(1)</script>")

@@ -90,6 +90,24 @@ def test_provenance_tells_of_inputs_parameters_and_stage(arguments, monkeypatch)
     assert provenance.finished >= provenance.started
 
 
+@stage("left", "right")
+def split(*, left: Path, right: Path) -> Outcome:
+    for place in (left, right):
+        place.mkdir()
+        (place / "name.txt").write_text(place.name.split(".")[1])
+    return Outcome({"left": {"kind": "half"}, "right": {"kind": "other half"}}, {"parts": 2})
+
+
+def test_provenance_tells_what_each_output_is_what_was_measured_and_that_one_execution_made_them(artifact):
+    outputs = {name: artifact(name) for name in ("left", "right")}
+    stages.run(split, outputs)
+    left, right = (read_provenance(Path(output.path)) for output in outputs.values())
+    assert left.annotations == {"kind": "half", "metrics": {"parts": 2}}
+    assert right.annotations == {"kind": "other half", "metrics": {"parts": 2}}
+    assert left.invocation == right.invocation != ""
+    assert left.files == {"name.txt": file_digest(Path(outputs["left"].path) / "name.txt")}
+
+
 def test_an_inputs_own_digest_links_the_artifacts(arguments, artifact):
     stages.run(duplicate, arguments)
     again = artifact("again")
