@@ -124,7 +124,7 @@ def test_an_input_in_a_bucket_is_fetched_and_one_that_was_changed_there_is_refus
     (made,) = reproduce(Catalog.load(store, run), digest, run.parent / "scratch")
     assert made.verdict == "identical"
     store.write("annotations.json", b"{}")
-    with pytest.raises(DataError, match="is not what it was: s3://.*/raw has changed"):
+    with pytest.raises(DataError, match=r"is not what it was: s3://.*/raw has changed"):
         list(reproduce(Catalog.load(store, run), digest, run.parent / "again"))
 
 
