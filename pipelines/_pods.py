@@ -6,6 +6,7 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
+from aerodet import components
 from aerodet.components._image import IMAGE
 from aerodet.errors import SpecError
 from aerodet.pipelines.profiles import Cluster, StagePods
@@ -31,7 +32,7 @@ def place_pods(cluster: Cluster, tasks: dict[str, Any]) -> None:
     Raises:
         SpecError: settings for a stage that the pipeline does not have, or shared memory without memory to hold it.
     """
-    known = {"default"}
+    known = {"default", *components.__all__}  # a profile may speak of stages that its own data make needless
     for task in tasks.values():
         component, name = task.component_spec.name, task._task_spec.display_name or task.name
         known |= {component, name}

@@ -22,6 +22,7 @@ __all__ = [
     "ContextOption",
     "DexOption",
     "ExperimentOption",
+    "ForwardOption",
     "HostOption",
     "KfpNamespaceOption",
     "NamespaceOption",
@@ -53,6 +54,7 @@ DexOption = Annotated[
 ]
 CaOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate of the server's authority.")]
 ContextOption = Annotated[str | None, typer.Option(help="Context of the kubeconfig; the current one by default.")]
+ForwardOption = Annotated[bool, typer.Option("--port-forward", help="Reach the API through kubectl port-forward.")]
 UserOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="User to be, where a port-forward goes past the login.")
 ]

@@ -10,6 +10,7 @@ from aerodet.pipelines.cli._cluster import (
     CaOption,
     ContextOption,
     DexOption,
+    ForwardOption,
     HostOption,
     KfpNamespaceOption,
     NamespaceOption,
@@ -42,6 +43,8 @@ def doctor(
     ca: CaOption = None,
     context: ContextOption = None,
     user_header: UserOption = None,
+    *,
+    forward: ForwardOption = False,
 ) -> None:
     """Look at everything that a run of a profile needs on a cluster, one line each; exit 1 when something is wrong."""
     from aerodet.pipelines.cluster import examine

@@ -11,6 +11,7 @@ from aerodet.pipelines.cli._cluster import (
     CaOption,
     DexOption,
     ExperimentOption,
+    ForwardOption,
     HostOption,
     KfpNamespaceOption,
     NamespaceOption,
@@ -55,10 +56,17 @@ def access(
         str | None, typer.Option("--context", help="Context of the kubeconfig; the current one by default.")
     ] = None,
     user_header: UserOption = None,
+    *,
+    forward: ForwardOption = False,
 ) -> None:
     """Start runs by themselves, and see when."""
-    options = {"host": host, "namespace": namespace, "kfp_namespace": kfp_namespace, "token_file": token_file}
-    options |= {"dex_user": dex_user, "ca": ca, "context": kube_context, "user_header": user_header}
+    options: dict[str, Any] = {
+        "host": host,
+        "namespace": namespace,
+        "kfp_namespace": kfp_namespace,
+        "token_file": token_file,
+    }
+    options |= {"dex_user": dex_user, "ca": ca, "context": kube_context, "user_header": user_header, "forward": forward}
     context.obj = {"access": access_of(options), "experiment": experiment}
 
 

@@ -17,6 +17,7 @@ from aerodet.pipelines.cli._cluster import (
     ContextOption,
     DexOption,
     ExperimentOption,
+    ForwardOption,
     HostOption,
     KfpNamespaceOption,
     NamespaceOption,
@@ -71,6 +72,7 @@ def submit(
     context: ContextOption = None,
     user_header: UserOption = None,
     *,
+    forward: ForwardOption = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start the run and leave it.")] = False,
 ) -> None:
     """Run a profile on a Kubernetes cluster: compile, upload, start, watch, fetch results and report."""

@@ -15,6 +15,7 @@ from aerodet.pipelines.cli._cluster import (
     ContextOption,
     DexOption,
     ExperimentOption,
+    ForwardOption,
     HostOption,
     KfpNamespaceOption,
     NamespaceOption,
@@ -71,6 +72,7 @@ def trigger(
     context: ContextOption = None,
     user_header: UserOption = None,
     *,
+    forward: ForwardOption = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Start again for data whose last run failed.")
     ] = False,

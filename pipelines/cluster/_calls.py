@@ -56,7 +56,7 @@ class Caller:
             UserError: the server refuses it; :class:`MissingError` and :class:`ConflictError` for 404 and 409.
             MachineError: the server does not answer, or fails.
         """
-        return self._try(what, call, lambda: None)
+        return self._try(what, call, None)
 
     def create(self, what: str, call: Callable[[], T], find: Callable[[], T | None]) -> T:
         """Make a call that must not be made twice.
@@ -75,7 +75,7 @@ class Caller:
         """
         return self._try(what, call, find)
 
-    def _try(self, what: str, call: Callable[[], T], find: Callable[[], T | None]) -> T:
+    def _try(self, what: str, call: Callable[[], T], find: Callable[[], T | None] | None) -> T:
         for attempt in range(1, self.attempts + 1):
             try:
                 return call()
@@ -84,11 +84,15 @@ class Caller:
                 if fault is None:  # a defect of ours: let it be seen
                     raise
                 known, wait = fault
-                if wait is None or attempt == self.attempts:
+                look = find if _is_uncertain(error) else None
+                last = attempt == self.attempts
+                if wait is None or (last and look is None):
                     raise known from error
                 self.pause(wait or min(30.0, 2.0 ** (attempt - 1)) * random.uniform(0.75, 1.25))
-                if _is_uncertain(error) and (found := find()) is not None:
+                if look is not None and (found := look()) is not None:
                     return found
+                if last:
+                    raise known from error
         raise AssertionError("there is at least one attempt")
 
     def _fault(self, what: str, error: Exception) -> tuple[AerodetError, float | None] | None:

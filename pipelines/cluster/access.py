@@ -21,6 +21,7 @@ from typing import Any
 from aerodet.errors import UserError
 from aerodet.pipelines.cluster._calls import TIMEOUT, Caller
 from aerodet.pipelines.cluster._dex import dex_cookies
+from aerodet.pipelines.cluster._forward import port_forward
 
 __all__ = ["PASSWORD_VARIABLE", "TOKEN_VARIABLE", "Access"]
 
@@ -44,6 +45,7 @@ class Access:
         dex_user: name to log in to Dex with; the password is in ``AERODET_DEX_PASSWORD``.
         ca: certificates of the authority that signed the server's.
         context: context of the kubeconfig; the current one by default.
+        forward: reach it through ``kubectl port-forward``, for as long as this process lives.
         user_header: value of the ``kubeflow-userid`` header, where a port-forward goes past the login.
     """
 
@@ -54,6 +56,7 @@ class Access:
     dex_user: str | None = None
     ca: Path | None = None
     context: str | None = None
+    forward: bool = False
     user_header: str | None = None
 
     def client(self) -> tuple[Any, Caller]:
@@ -70,6 +73,8 @@ class Access:
             raise UserError(f"there is no file {self.ca} with the server's CA")
         host = self.host or os.environ.get("KF_PIPELINES_ENDPOINT")
         inside = "KUBERNETES_SERVICE_HOST" in os.environ
+        if self.forward:
+            host = port_forward("ml-pipeline", 8888, namespace=self.kfp_namespace, context=self.context)
         if not host and inside:
             host = f"http://ml-pipeline.{self.kfp_namespace}.svc.cluster.local:8888"
         if not host:

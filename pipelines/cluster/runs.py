@@ -197,14 +197,8 @@ def _stage(node: str, names: Mapping[str, str]) -> str | None:
     return names.get(node) or (node if node in names.values() else None)
 
 
-def _names(api: Api, run: Any) -> dict[str, str]:
-    """Return the names that a person sees by the pipeline's task names; empty where the server gives no spec."""
-    tasks = tasks_of(api, run)
-    return {key: re.sub(r"[^\w.-]+", "-", task.get("taskInfo", {}).get("name", key)) for key, task in tasks.items()}
-
-
-def tasks_of(api: Api, run: Any) -> dict[str, dict[str, Any]]:
-    """Return the tasks of a run's pipeline as its spec has them, by name; empty where the server gives no spec."""
+def _spec(api: Api, run: Any) -> dict[str, Any]:
+    """Return the pipeline spec of a run; empty where the server gives none."""
     spec = run.pipeline_spec
     if not spec and run.pipeline_version_reference and run.pipeline_version_reference.pipeline_version_id:
         reference, service = run.pipeline_version_reference, api.client.pipelines
@@ -217,9 +211,20 @@ def tasks_of(api: Api, run: Any) -> dict[str, dict[str, Any]]:
         spec = version.pipeline_spec
     if isinstance(spec, str):
         spec = next(iter(yaml.safe_load_all(spec)), None)
-    spec = (spec or {}).get("pipeline_spec", spec) or {}
-    tasks: dict[str, dict[str, Any]] = spec.get("root", {}).get("dag", {}).get("tasks", {})
+    found: dict[str, Any] = (spec or {}).get("pipeline_spec", spec) or {}
+    return found
+
+
+def tasks_of(api: Api, run: Any) -> dict[str, dict[str, Any]]:
+    """Return the tasks of a run's pipeline as its spec has them, by name; empty where the server gives no spec."""
+    tasks: dict[str, dict[str, Any]] = _spec(api, run).get("root", {}).get("dag", {}).get("tasks", {})
     return tasks
+
+
+def _names(api: Api, run: Any) -> dict[str, str]:
+    """Return the names that a person sees by the pipeline's task names; empty where the server gives no spec."""
+    tasks = tasks_of(api, run)
+    return {key: re.sub(r"[^\w.-]+", "-", task.get("taskInfo", {}).get("name", key)) for key, task in tasks.items()}
 
 
 def fetch(api: Api, run_id: str, folder: Path, *, root: str | None = None) -> list[Path]:
@@ -245,7 +250,8 @@ def fetch(api: Api, run_id: str, folder: Path, *, root: str | None = None) -> li
     trouble: AerodetError | None = None
     found: dict[str, bytes] = {}
     try:
-        found = _from_store(open_store(place), run_id)
+        pipeline = _spec(api, run).get("pipelineInfo", {}).get("name", "")
+        found = _from_store(open_store(place), f"{pipeline}/{run_id}/report/")
     except AerodetError as error:
         trouble = error
     for file, output in _RESULTS.items():
@@ -263,14 +269,12 @@ def fetch(api: Api, run_id: str, folder: Path, *, root: str | None = None) -> li
     return paths
 
 
-def _from_store(store: Store, run_id: str) -> dict[str, bytes]:
-    """Return the files among a run's artifacts: ``<pipeline>/<run>/<task>[/<salt>]/<output>[/<file>]``."""
+def _from_store(store: Store, prefix: str) -> dict[str, bytes]:
+    """Return the files among the report's artifacts: ``<pipeline>/<run>/report/[<salt>/]<output>[/<file>]``."""
     newest: dict[str, tuple[Any, str]] = {}
-    for entry in store.keys():
-        if f"/{run_id}/" not in f"/{entry.key}":
-            continue
+    for entry in store.keys(prefix):
         for file, output in _RESULTS.items():
-            if re.search(rf"(^|/){re.escape(run_id)}/report/([^/]+/)?{output}(/{re.escape(file)})?$", entry.key):
+            if re.fullmatch(rf"([^/]+/)?{output}(/{re.escape(file)})?", entry.key.removeprefix(prefix)):
                 newest[file] = max(newest.get(file, (entry.modified, entry.key)), (entry.modified, entry.key))
     return {file: store.read(key) for file, (_, key) in newest.items()}
 

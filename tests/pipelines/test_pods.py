@@ -160,6 +160,12 @@ def test_the_profile_for_clusters_gives_training_a_gpu_and_shared_memory(tmp_pat
     assert task["retryPolicy"]["maxRetryCount"] == 5
 
 
+def test_settings_of_a_component_that_ones_own_data_make_needless_are_no_mistake(tmp_path):
+    own = [f"data.{name}=/data/{name}" for name in ("real", "synthetic", "test")]
+    assert "synthesize" in load_profile("cluster").cluster.stages
+    assert not any(name.startswith("render-") for name in by_task(compiled(load_profile("cluster", own), tmp_path)))
+
+
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [

@@ -15,6 +15,7 @@ from aerodet.errors import DataError, UserError
 from aerodet.lineage import Catalog, read_provenance, write_provenance
 from aerodet.pipelines.reproduce import Figure, reproduce
 from aerodet.stages import Outcome, stage
+from aerodet.storage import open_store
 
 
 @dataclass
@@ -113,6 +114,18 @@ def test_a_training_starts_anew_and_writes_nothing_to_the_old_place(run):
     folder = execute(measure, run, "measure", {"dataset": run.parent / "raw"}, seed=3, state=str(run / "state"))
     again(run, folder)
     assert json.loads(next((run.parent / "scratch").rglob("figures.json")).read_text())["state"] == ""
+
+
+def test_an_input_in_a_bucket_is_fetched_and_one_that_was_changed_there_is_refused(run, bucket_uri):
+    folder, raw, store = sample(run), run.parent / "raw", open_store(f"{bucket_uri}/raw")
+    for path in raw.iterdir():
+        store.upload(path, path.name)
+    digest = read_provenance(folder).digest
+    (made,) = reproduce(Catalog.load(store, run), digest, run.parent / "scratch")
+    assert made.verdict == "identical"
+    store.write("annotations.json", b"{}")
+    with pytest.raises(DataError, match=r"is not what it was: s3://.*/raw has changed"):
+        list(reproduce(Catalog.load(store, run), digest, run.parent / "again"))
 
 
 def test_an_input_that_is_gone_is_named(run):

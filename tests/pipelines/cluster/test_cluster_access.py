@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from aerodet.errors import MachineError, UserError
-from aerodet.pipelines.cluster import Access, _calls, access, connect
+from aerodet.pipelines.cluster import Access, _calls, _forward, access, connect
 from aerodet.pipelines.cluster._dex import dex_cookies
 
 
@@ -67,6 +67,56 @@ def test_through_the_kubeconfig_the_cluster_hands_the_call_on(server, monkeypatc
     server.answer = answer
     connect(Access()).recurring_runs()
     assert set(authorization(server)) == {"Bearer of-the-kubeconfig"}
+
+
+@pytest.fixture
+def kubectl(tmp_path, monkeypatch):
+    """Return a function that puts a kubectl onto the path which runs a script and notes its arguments."""
+
+    def put(script):
+        file = tmp_path / "bin" / "kubectl"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\n{script}\n')
+        file.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{file.parent}:/usr/bin:/bin")
+        return tmp_path / "arguments"
+
+    return put
+
+
+def test_a_port_forward_leads_to_the_api_and_ends_with_the_process(server, kubectl, monkeypatch):
+    ended = []
+    monkeypatch.setattr("atexit.register", lambda end, process: ended.append((end, process)))
+    port = server.url.rpartition(":")[2]
+    arguments = kubectl(f'echo "Forwarding from 127.0.0.1:{port} -> 8888"; echo Handling; exec sleep 60')
+    connect(Access(forward=True, kfp_namespace="kf", context="there")).recurring_runs()
+    words = arguments.read_text().split()
+    assert words[:5] == ["--context", "there", "--namespace", "kf", "port-forward"]
+    assert words[-2:] == ["service/ml-pipeline", ":8888"]
+    ((end, process),) = ended
+    assert process.poll() is None
+    end(process)
+    assert process.poll() is not None
+    process.stdout.close()
+
+
+def test_a_port_forward_that_is_refused_is_said(kubectl):
+    kubectl('echo "Error from server (NotFound): services not found" >&2; exit 1')
+    with pytest.raises(UserError, match=r"does not forward to ml-pipeline in kubeflow: Error from server \(NotFound\)"):
+        connect(Access(forward=True))
+
+
+def test_a_port_forward_that_does_not_come_up_is_the_machines_fault(kubectl, monkeypatch):
+    monkeypatch.setattr(_forward, "_SECONDS", 0.2)
+    kubectl("exec sleep 60")
+    with pytest.raises(MachineError, match=r"did not forward to ml-pipeline in kubeflow within 0\.2 s"):
+        connect(Access(forward=True))
+
+
+def test_a_port_forward_needs_kubectl(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="needs kubectl; install it, or give a host"):
+        connect(Access(forward=True))
 
 
 def test_past_a_login_the_users_name_goes_along(server):
