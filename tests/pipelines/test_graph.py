@@ -96,7 +96,7 @@ def test_parameters_of_the_pipeline(minimal):
 def test_names_of_tasks_are_unique(tmp_path):
     for number, sources in enumerate(SOURCES):
         root, tasks = graph_of(with_sources(load_profile("minimal"), **sources), tmp_path / str(number))
-        assert len(tasks) == len(root["dag"]["tasks"]) == 24
+        assert len(tasks) == len(root["dag"]["tasks"]) == 25
         assert all(name == name.lower() and " " not in name for name in tasks)
 
 
@@ -125,7 +125,11 @@ def test_the_chain_goes_down_in_order(minimal):
         "bundle": "export-int8",
         "evaluation": "evaluate-int8",
         "benchmark": "benchmark",
+        "gate": "gate",
     }
+    judged = producers(tasks, "gate")
+    assert (judged["evaluation"], judged["parent"]) == ("evaluate-int8", "evaluate-retrained")
+    assert {judged[name] for name in ("real", "synthetic", "audit")} == {"render-real", "render-synthetic", "audit"}
 
 
 def test_everything_is_evaluated_on_the_test_images_alone(minimal):
@@ -144,7 +148,7 @@ def test_everything_is_evaluated_on_the_test_images_alone(minimal):
         "int8-cpu": "export-int8",
     }
     readers = {name for name in tasks if "render-test" in producers(tasks, name).values()}
-    assert readers == {*evaluations, "audit", "report"}  # no training sees them
+    assert readers == {*evaluations, "audit", "gate", "report"}  # no training sees them
     assert constants(tasks, "evaluate-int8")["graph"] == "model.int8.onnx"
     assert constants(tasks, "evaluate-qat")["graph"] == ""
 

@@ -198,6 +198,6 @@ def test_a_stage_is_also_a_plain_function(arguments, tmp_path):
 
 def test_every_stage_is_found_by_name():
     names = {name for name in stages.__all__ if isinstance(getattr(stages, name), stages.Stage)}
-    assert len(names) == 11
+    assert len(names) == 12
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = stages.nothing
