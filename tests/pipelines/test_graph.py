@@ -146,6 +146,9 @@ def test_the_chain_goes_down_in_order(minimal):
         "benchmark": "benchmark",
         "gate": "gate",
     }
+    judged = producers(tasks, "gate")
+    assert (judged["evaluation"], judged["parent"]) == ("evaluate-int8", "evaluate-retrained")
+    assert {judged[name] for name in ("real", "synthetic", "audit")} == {"render-real", "render-synthetic", "audit"}
 
 
 def test_everything_is_evaluated_on_the_test_images_alone(minimal):

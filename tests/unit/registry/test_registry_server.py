@@ -1,5 +1,8 @@
 """The registry on a real MLflow server."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 
 from aerodet.errors import MachineError, RegistryError
@@ -84,6 +87,43 @@ def test_a_changed_file_is_refused(registry, outputs):
     registry._client.set_model_version_tag("changed", "1", "file.labels.txt", "0" * 64)
     with pytest.raises(RegistryError, match=r"labels\.txt of models:/changed/1 is not what was published"):
         registry.read(registry.get("changed", made.version), "labels.txt")
+
+
+def test_an_answer_that_got_lost_after_the_work_was_done_makes_no_double(registry, outputs, monkeypatch):
+    registry.publish("lost", named(outputs), **FACTS)
+    (outputs / "model.engine").write_text("another plan")
+    create = registry._client.create_model_version
+
+    def twice(*arguments, **named):
+        """Do what MLflow's client does when an answer does not come in time: ask again."""
+        create(*arguments, **named)
+        return create(*arguments, **named)
+
+    monkeypatch.setattr(registry._client, "create_model_version", twice)
+    made = registry.publish("lost", named(outputs), **FACTS)
+    assert (made.version, made.aliases) == (2, (CHALLENGER,))
+    assert len(registry._client.search_model_versions("name = 'lost'")) == 2
+    assert registry.read(made, "model.engine") == b"another plan"
+
+
+def test_a_server_that_answers_500_is_the_machines_fault(outputs, monkeypatch):
+    class Failing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(500)
+
+        do_POST = do_GET
+
+        def log_message(self, *arguments):
+            pass
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        try:
+            with pytest.raises(MachineError, match="does not answer"):
+                open_registry(f"http://127.0.0.1:{server.server_port}").publish("failing", named(outputs), **FACTS)
+        finally:
+            server.shutdown()
 
 
 def test_a_server_that_is_not_there_is_the_machines_fault(outputs, monkeypatch):
