@@ -27,10 +27,8 @@ __all__ = ["PASSWORD_VARIABLE", "TOKEN_VARIABLE", "Access"]
 
 TOKEN_VARIABLE = "AERODET_KFP_TOKEN"
 PASSWORD_VARIABLE = "AERODET_DEX_PASSWORD"
-_POD_TOKENS = (  # audience-bound first: it is the one that a multi-user API takes
-    Path("/var/run/secrets/kubeflow/pipelines/token"),
-    Path("/var/run/secrets/kubernetes.io/serviceaccount/token"),
-)
+# For the pipeline API alone. The token that Kubernetes itself would take is never sent to another server.
+_POD_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
 
 
 @dataclass(frozen=True)
@@ -115,10 +113,8 @@ class Access:
         if token := os.environ.get(TOKEN_VARIABLE, "").strip():
             return lambda: token
         if "KUBERNETES_SERVICE_HOST" in os.environ and not self.dex_user:
-            named = os.environ.get("KF_PIPELINES_SA_TOKEN_PATH")
-            for file in (Path(named), *_POD_TOKENS) if named else _POD_TOKENS:
-                if file.is_file():
-                    return lambda file=file: file.read_text(encoding="utf-8").strip()  # type: ignore[misc]
+            file = Path(os.environ.get("KF_PIPELINES_SA_TOKEN_PATH") or _POD_TOKEN)
+            return (lambda: file.read_text(encoding="utf-8").strip()) if file.is_file() else None
         return None
 
     def _check_kubeconfig(self) -> None:

@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from aerodet.errors import AerodetError
@@ -253,5 +254,9 @@ def _store(root: str) -> Iterator[Check]:
 
 
 def _registry(address: str) -> Iterator[Check]:
+    place = Path(address.removeprefix("sqlite:///"))
+    if "://" not in str(place) and not place.exists():
+        yield Check("registry", "unknown", f"{address} is not there yet; the first publication makes it")
+        return
     open_registry(address).versions("aerodet-doctor")
     yield Check("registry", "ok", f"{address} answers")

@@ -102,8 +102,8 @@ class _Mirror:
                 continue
             try:
                 self._store.upload(self._folder / key, key)
-            except AerodetError as error:
-                if not (self._folder / key).exists():  # replaced or removed meanwhile
+            except (AerodetError, FileNotFoundError) as error:
+                if not (self._folder / key).exists():  # a checkpoint goes when its training ends
                     continue
                 self._say(error)
                 return
@@ -121,7 +121,7 @@ class _Mirror:
                     versions[path.relative_to(self._folder).as_posix()] = (status.st_size, status.st_mtime_ns)
         return versions
 
-    def _say(self, error: AerodetError) -> None:
+    def _say(self, error: Exception) -> None:
         if not self._failing:
             print(f"warning: the training's state is not kept for now: {error}", file=sys.stderr, flush=True)
         self._failing = True

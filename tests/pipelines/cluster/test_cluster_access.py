@@ -46,6 +46,12 @@ def test_in_a_pod_the_service_account_is_used(server, monkeypatch, tmp_path):
     assert set(authorization(server)) == {"Bearer of-the-pod"}
 
 
+def test_a_token_for_kubernetes_itself_is_not_sent_to_the_pipeline_api(server, monkeypatch):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    connect(Access(host=server.url)).recurring_runs()
+    assert set(authorization(server)) == {None}
+
+
 def test_through_the_kubeconfig_the_cluster_hands_the_call_on(server, monkeypatch, tmp_path):
     config = {
         "apiVersion": "v1",

@@ -56,6 +56,7 @@ def wrong(checks):
 
 
 def test_a_sound_cluster_has_nothing_wrong(look, bucket_uri, tmp_path):
+    (tmp_path / "registry").mkdir()
     checks = look(root=bucket_uri, registry=str(tmp_path / "registry"))
     assert wrong(checks) == {}
     assert {check.name: check.state for check in checks} == dict.fromkeys(
@@ -223,3 +224,9 @@ def test_the_probe_leaves_nothing_behind(look, bucket_uri):
 def test_a_registry_that_is_none_is_named(look, tmp_path):
     (tmp_path / "file.db").write_text("something else")
     assert "is not a registry" in wrong(look(registry=str(tmp_path / "file.db")))["registry"]
+
+
+def test_a_registry_that_is_not_there_yet_is_not_made(look, tmp_path):
+    (found,) = [check for check in look(registry=str(tmp_path / "registry")) if check.name == "registry"]
+    assert (found.state, "the first publication makes it" in found.found) == ("unknown", True)
+    assert not (tmp_path / "registry").exists()

@@ -25,13 +25,13 @@ def data(tmp_path):
 
 
 @pytest.fixture
-def go(api, package, data, bucket_uri):
-    """Return a function that looks at the data; its notes are in a bucket."""
+def go(api, package, data, tmp_path):
+    """Return a function that looks at the data."""
 
     def look(**options):
         store = options.pop("data", None) or open_store(data)
-        options = {"pipeline": "small", "experiment": "nightly", **options}
-        return trigger(api, lambda: package, {"text": "x"}, data=store, notes=open_store(bucket_uri), **options)
+        usual = {"pipeline": "small", "experiment": "nightly", "notes": open_store(tmp_path / "notes")}
+        return trigger(api, lambda: package, {"text": "x"}, data=store, **usual | options)
 
     return look
 
@@ -186,8 +186,16 @@ def test_nothing_to_train_on_is_the_callers_mistake(go, tmp_path):
         go(data=open_store(tmp_path / "empty"))
 
 
-def test_notes_of_something_else_are_not_overwritten(go, bucket_uri):
-    open_store(bucket_uri).write("notes.json", b"{}")
+def test_data_and_notes_may_be_in_a_bucket(go, server, bucket_uri):
+    data, notes = open_store(f"{bucket_uri}/data"), open_store(f"{bucket_uri}/notes")
+    data.write("coco.json", b"{}")
+    assert go(data=data, notes=notes).action == "started"
+    end(server)
+    assert go(data=data, notes=notes).action == "unchanged"
+
+
+def test_notes_of_something_else_are_not_overwritten(go, tmp_path):
+    open_store(tmp_path / "notes").write("notes.json", b"{}")
     with pytest.raises(UserError, match="is not a trigger's"):
         go()
 
