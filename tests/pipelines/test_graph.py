@@ -186,8 +186,8 @@ def test_rendered_sets_share_no_world(minimal):
     ("sources", "parts"),
     [
         ({"real": "r"}, {"ingest-real": ("real", "train"), "ingest-test": ("real", "test")}),
-        ({"real": "r", "test": "t"}, {"ingest-real": ("real", "all"), "ingest-test": ("test", "all")}),
-        ({"test": "t"}, {"ingest-test": ("test", "all")}),
+        ({"real": "r", "test": "t"}, {"ingest-real": ("real", "all"), "ingest-test": ("test", "test")}),
+        ({"test": "t"}, {"ingest-test": ("test", "test")}),
         ({"synthetic": "s"}, {"ingest-synthetic": ("synthetic", "all")}),
     ],
     ids="-".join,

@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 from aerodet.data._boxes import Duplicates
+from aerodet.data._layout import published_split
 from aerodet.data.audit import Audit, Finding, SetAudit, audit
-from aerodet.data.coco import CocoReport, CocoSource, OnBadBox, find_coco, group_of, read_coco
+from aerodet.data.coco import CocoReport, CocoSource, OnBadBox, Policy, find_coco, group_of, read_coco
 from aerodet.data.kitti import KittiReport, kitti_label, read_kitti, write_kitti
 from aerodet.data.pixels import decode_image, encode_image
 from aerodet.data.records import Boxes, ImageFiles, ImageRecord, Images, Labels, Pixels
@@ -38,6 +39,7 @@ __all__ = [
     "Labels",
     "OnBadBox",
     "Pixels",
+    "Policy",
     "SetAudit",
     "Split",
     "Tile",
@@ -49,6 +51,7 @@ __all__ = [
     "find_coco",
     "group_of",
     "kitti_label",
+    "published_split",
     "read_coco",
     "read_kitti",
     "split_by_fraction",

@@ -162,3 +162,18 @@ def test_synthesize_refuses_no_scenes(tmp_path):
     with pytest.raises(SpecError, match="at least 1, not 0"):
         stages.synthesize(dataset=tmp_path / "a", look="sensor", count=0, size=64, gsd=2.0, seed=0)
     assert not (tmp_path / "a").exists()
+
+
+def test_a_published_split_is_kept(coco, tmp_path):
+    document = json.loads((coco / "annotations.json").read_text())
+    (coco / "annotations.json").unlink()
+    for split, chosen in (("train", (1, 2, 3)), ("test", (4,))):
+        images = [entry for entry in document["images"] if entry["id"] in chosen]
+        boxes = [entry for entry in document["annotations"] if entry["image_id"] in chosen]
+        content = {**document, "images": images, "annotations": boxes}
+        (coco / f"instances_{split}_aircraft.json").write_text(json.dumps(content))
+    places = {}
+    for part in ("all", "train", "test"):
+        stages.ingest(dataset=tmp_path / part, source=str(coco), part=part, **OPTIONS)
+        places[part] = {record.group for record in ImageSet(tmp_path / part).records}
+    assert places == {"all": {"1", "2", "3"}, "train": {"1", "2", "3"}, "test": {"4"}}
