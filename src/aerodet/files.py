@@ -15,9 +15,18 @@ from typing import Any
 
 from aerodet.errors import MachineError
 
-__all__ = ["atomic_path", "disk_errors", "file_digest", "folder_digest", "read_json", "write_json", "write_text"]
+__all__ = [
+    "PARTIAL",
+    "atomic_path",
+    "disk_errors",
+    "file_digest",
+    "folder_digest",
+    "read_json",
+    "write_json",
+    "write_text",
+]
 
-_PARTIAL = ".partial"
+PARTIAL = ".partial"  # ends the name of what is still being written
 PROVENANCE = "provenance.json"  # travels inside an artifact's folder and is not part of its content
 
 
@@ -34,7 +43,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        path = Path(*takewhile(lambda part: not part.endswith(_PARTIAL), path.parts))  # a name that the user knows
+        path = Path(*takewhile(lambda part: not part.endswith(PARTIAL), path.parts))  # a name that the user knows
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise MachineError(f"the disk that holds {path} is full; free some space") from error
         if error.errno in (errno.EROFS, errno.EACCES):
@@ -52,7 +61,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         MachineError: the disk is full or read-only. Nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(temporary)
