@@ -120,7 +120,7 @@ def _unique_entries(
                 ids[key] = names[name]
             report.merged_images += 1
         else:
-            ids[key] = names[name] = len(entries)
+            ids[key] = names[str(name)] = len(entries)
             entries.append(entry)
     return _without(ids, entries, ambiguous, lost, report)
 

@@ -88,6 +88,7 @@ class ImageFinder:
     def __init__(self, document: Path, folder: Path | str | None = None, split: str | None = None) -> None:
         self._document = document
         self._places = [Path(folder)] if folder is not None else list(_image_places(document, split))
+        self._roots = [str(place) for place in self._places]
         self._listings: dict[str, frozenset[str]] = {}
         self._by_stem: dict[Path, dict[str, str]] = {}
 
@@ -131,11 +132,12 @@ class ImageFinder:
         )
 
     def _find(self, name: str) -> Path | None:
-        if not is_image(PurePosixPath(name)) and name.lower().endswith(".xml"):
+        if name.lower().endswith(".xml"):
             return None
         # A name with folders may be relative to the COCO file or to a folder that has been flattened.
-        for place in self._places:
-            for part in dict.fromkeys((name, PurePosixPath(name).name)):
+        parts = (name,) if "/" not in name else (name, name.rpartition("/")[2])
+        for place in self._roots:
+            for part in parts:
                 parent, _, last = (part if part.startswith("/") else f"{place}/{part}").rpartition("/")
                 if last in self._listing(parent):
                     return Path(parent, last)

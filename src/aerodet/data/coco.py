@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from posixpath import splitext
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def group_of(file_name: str, stated: Any = None) -> str:
     """Return the place an image shows: as stated, the location of a RarePlanes tile's name, or the image itself."""
     if stated is not None and str(stated):
         return str(stated)
-    stem = PurePosixPath(file_name).stem
+    stem = splitext(file_name.rpartition("/")[2])[0]
     tile = _RAREPLANES_TILE.match(stem)
     return tile[1] if tile else stem
 
@@ -170,12 +171,12 @@ def _usable_boxes(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return float32 [N, 4] x1, y1, x2, y2 and bool [N], which of them are boxes."""
     xywh = file.boxes()[wanted.index]
-    outlined = np.zeros(len(xywh), bool)
+    outlined: NDArray[np.bool_] = np.zeros(len(xywh), bool)
     if policy == "fix":
-        outlined = np.isnan(xywh).any(axis=1)
+        outlined[np.isnan(xywh).any(axis=1)] = True
         for place in np.flatnonzero(outlined):
             xywh[place] = file.annotations[wanted.index[place]].bounds()
-        outlined &= np.isfinite(xywh).all(axis=1)
+        outlined[~np.isfinite(xywh).all(axis=1)] = False
     frames = np.array(listed.sizes, np.float64)[wanted.image].reshape(-1, 2)
     checked = check_boxes(xywh, frames)
     if checked.bad.any() and policy == "fail":
@@ -277,5 +278,7 @@ def _json_value(value: Any, report: CocoReport, depth: int = 0) -> Any:
 
 def _inner_name(file_name: str) -> str:
     """Return a name that stays inside any folder it is written to."""
+    if "/" not in file_name:
+        return file_name
     path = PurePosixPath(file_name)
     return path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
