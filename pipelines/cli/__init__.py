@@ -9,7 +9,7 @@ import typer
 
 import aerodet
 from aerodet.errors import AerodetError
-from aerodet.pipelines.cli import data, model, run, runs, spec, synth
+from aerodet.pipelines.cli import data, detect, model, run, runs, spec, synth
 from aerodet.pipelines.local import StoppedError
 
 __all__ = ["app", "main"]
@@ -25,6 +25,7 @@ app.command()(run.run)
 app.command()(runs.runs)
 app.command()(runs.report)
 app.command()(model.model)
+app.command()(detect.detect)
 app.command()(synth.synth)
 app.add_typer(data.app, name="data")
 app.add_typer(spec.app, name="spec")

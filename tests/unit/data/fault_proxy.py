@@ -30,6 +30,7 @@ class FaultProxy:
         self.plan: Plan = lambda path, before: ""
         self.asked: Counter[str] = Counter()
         self.ranges: list[str] = []
+        self._tasks: set[asyncio.Task[None] | None] = set()
         self.body_bytes = 0
 
     def __enter__(self) -> Self:
@@ -57,6 +58,8 @@ class FaultProxy:
             await asyncio.sleep(0.002)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._tasks.add(task)  # asyncio itself holds tasks weakly, and lets go of one whose client has left
         try:
             while await self._one(reader, writer):
                 pass
@@ -64,6 +67,8 @@ class FaultProxy:
             writer.close()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             writer.transport.abort()
+        finally:
+            self._tasks.discard(task)
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; False when the connection is to end."""

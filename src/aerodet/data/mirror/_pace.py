@@ -47,7 +47,7 @@ class Meter:
     def finished(self, objects: int = 1) -> None:
         """Show that objects are whole."""
         now = time.monotonic()
-        if now - self._noted_at > _REFRESH:
+        if now - self._noted_at > _REFRESH or self.done >= self._total:
             self._noted_at, self._note = now, self._rate(now)
         self._bar.advance(objects, self._note)
 
