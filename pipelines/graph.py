@@ -74,6 +74,7 @@ def build_pipeline(profile: Profile) -> dsl.graph_component.GraphComponent:
         sets["subset"] = subset.set_display_name("sample").outputs["subset"]
         audit = components.audit(real=sets["real"], synthetic=sets["synthetic"], test=sets["test"])
         models = _train(run, sets)
+        components.review(real=sets["real"], test=sets["test"], audit=audit.outputs["audit"], model=models["real"])
         bundles = _export(run, models)
         evaluations = {name: _evaluate(model, sets["test"], name) for name, model in models.items()}
         for name, graph in (("int8", "model.int8.onnx"), ("int8_cpu", "model.int8.cpu.onnx")):

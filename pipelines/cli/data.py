@@ -78,6 +78,10 @@ def audit(
         list[Path] | None,
         typer.Option("--test", metavar="DIR", help="A folder that results are measured on; repeatable."),
     ] = None,
+    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the audit as a page too.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="With --html: a run, export or checkpoint whose doubts about labels are shown.")
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
@@ -94,6 +98,8 @@ def audit(
     sets = {name: _open(folder, classes, "fix", "fix") for name, folder in places.items()}
     reports = {name: images.report for name, images in sets.items() if isinstance(images, CocoSource)}
     result = audit_sets(sets, test_sets=[str(folder) for folder in tests] if tests else None)
+    if page is not None:
+        _write_page(page, sets, result, model)
     if as_json:
         read = {name: report.to_dict() for name, report in reports.items()}
         typer.echo(json.dumps({**result.to_dict(), "read": read}, indent=2))
@@ -153,6 +159,23 @@ def convert(
         report = write(opened, destination, how=images.value)
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in report.to_dict().items())
     typer.echo(f"{destination}: {counts}")
+
+
+def _write_page(page: Path, sets: dict[str, Images], result: Audit, model: Path | None) -> None:
+    """Write the audit's page, with the labels that a model doubts where one is given."""
+    from aerodet.report.audit_page import Doubt, draw_doubts, render_audit
+
+    doubts: list[Doubt] = []
+    if model is not None:
+        from aerodet.deploy.detector import open_detector
+        from aerodet.detectnet.mosaic import detect_frames
+        from aerodet.metrics import rank_suspects
+
+        predictor, settings, _ = open_detector(model)
+        for name, images in sets.items():
+            truth = [(record.boxes, record.labels) for record in images.records]
+            doubts += draw_doubts(name, images, rank_suspects(truth, detect_frames(predictor, images, settings)))
+    render_audit(result.to_dict(), page, sorted(doubts, key=lambda doubt: -doubt.suspect.doubt))
 
 
 def _open(

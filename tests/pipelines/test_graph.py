@@ -96,7 +96,7 @@ def test_parameters_of_the_pipeline(minimal):
 def test_names_of_tasks_are_unique(tmp_path):
     for number, sources in enumerate(SOURCES):
         root, tasks = graph_of(with_sources(load_profile("minimal"), **sources), tmp_path / str(number))
-        assert len(tasks) == len(root["dag"]["tasks"]) == 24
+        assert len(tasks) == len(root["dag"]["tasks"]) == 25
         assert all(name == name.lower() and " " not in name for name in tasks)
 
 
@@ -144,7 +144,7 @@ def test_everything_is_evaluated_on_the_test_images_alone(minimal):
         "int8-cpu": "export-int8",
     }
     readers = {name for name in tasks if "render-test" in producers(tasks, name).values()}
-    assert readers == {*evaluations, "audit", "report"}  # no training sees them
+    assert readers == {*evaluations, "audit", "review", "report"}  # no training sees them
     assert constants(tasks, "evaluate-int8")["graph"] == "model.int8.onnx"
     assert constants(tasks, "evaluate-qat")["graph"] == ""
 

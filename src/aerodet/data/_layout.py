@@ -176,7 +176,8 @@ def _image_places(document: Path, split: str | None) -> Iterator[Path]:
     split = split or (named[1] if named else None)
     parts = ["", "images"]
     if split:
-        parts += [split, f"{split}/images", f"images/{split}", f"{split}/PS-RGB_tiled", f"{split}2017"]
+        parts += [split, f"{split}/images", f"images/{split}", f"{split}2017"]
+        parts += [f"{split}/PS-RGB_tiled", f"tarballs/{split}/PS-RGB_tiled"]  # RarePlanes, as files and unpacked
     yield from (base / part for base in bases for part in parts if (base / part).is_dir())
 
 

@@ -16,7 +16,7 @@ from aerodet.data.pixels import decode_image
 from aerodet.data.records import Boxes, Pixels
 from aerodet.errors import DataError
 
-__all__ = ["Georeference", "Scene", "geojson", "open_scene"]
+__all__ = ["Georeference", "PictureScene", "Scene", "geojson", "open_scene"]
 
 _SIDE = 1024  # of the small picture that a raster's brightness is taken from, pixels
 _STRETCH = (2, 98)  # percent of its pixels that become black and white
@@ -75,23 +75,33 @@ def open_scene(path: Path | str) -> Scene:
         raise DataError(f"{path} is not a file; give an image")
     if path.suffix.lower() in (".tif", ".tiff") and importlib.util.find_spec("rasterio") is not None:
         return _RasterScene(path)
-    return _PictureScene(path)
+    return PictureScene.read(path)
 
 
-class _PictureScene:
-    """A picture in memory."""
+class PictureScene:
+    """A picture in memory.
+
+    Args:
+        name: for messages and results.
+        pixels: uint8 RGB [H, W, 3].
+    """
 
     georeference: Georeference | None = None
 
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
+    def __init__(self, name: str, pixels: Pixels) -> None:
+        self.name, self._pixels = name, pixels
+        self.height, self.width = pixels.shape[:2]
+
+    @classmethod
+    def read(cls, path: Path) -> PictureScene:
+        """Read a file."""
         try:
-            self._pixels = decode_image(path.read_bytes(), str(path))
+            return cls(path.name, decode_image(path.read_bytes(), str(path)))
         except OSError as error:
             raise DataError(f"image {path} cannot be read ({error.strerror}); check the path") from error
-        self.height, self.width = self._pixels.shape[:2]
 
     def window(self, x: int, y: int, width: int, height: int) -> Pixels:
+        """Return the pixels of a window."""
         part = self._pixels[max(0, y) : y + height, max(0, x) : x + width]
         return _padded(part, width, height)
 

@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aerodet.data import tile_grid
-from aerodet.data.scenes import Scene
+from aerodet.data import Images, tile_grid
+from aerodet.data.scenes import PictureScene, Scene
 from aerodet.detectnet.inference import Predictor
 from aerodet.detectnet.postprocess import cluster
 from aerodet.detectnet.settings import Settings
-from aerodet.errors import SpecError
+from aerodet.errors import DataError, SpecError
 from aerodet.metrics import Detections
 from aerodet.progress import track
 
-__all__ = ["detect_scene", "merge_tiles"]
+__all__ = ["detect_frames", "detect_scene", "merge_tiles"]
 
 _TOUCH = 2.0  # pixels of a tile's edge at which a box counts as cut
 _SAME = 0.5  # IoU of two boxes of two tiles that are one object
@@ -78,6 +78,19 @@ def detect_scene(
     merged = merge_tiles(grid, kept, width, shown)
     boxes = np.clip(merged.boxes / scale, 0, [scene.width, scene.height] * 2).astype(np.float32)
     return Detections(boxes, merged.scores, merged.labels)
+
+
+def detect_frames(predictor: Predictor, images: Images, settings: Settings) -> list[Detections]:
+    """Detect on labelled images of any size, one :class:`Detections` an image; an unreadable one shows nothing."""
+    found = []
+    for index, record in enumerate(images.records):
+        try:
+            scene = PictureScene(record.file_name, images.image(index))
+        except DataError:  # an audit names such images
+            found.append(Detections.empty())
+            continue
+        found.append(detect_scene(predictor, scene, settings))
+    return found
 
 
 def merge_tiles(

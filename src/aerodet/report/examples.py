@@ -199,10 +199,12 @@ def draw_match(image: NDArray[np.uint8], match: Match) -> tuple[bytes, int, int]
     return data.tobytes(), *size
 
 
-def draw_boxes(canvas: NDArray[np.uint8], boxes: NDArray[np.float32], colour: tuple[int, int, int]) -> None:
+def draw_boxes(
+    canvas: NDArray[np.uint8], boxes: NDArray[np.float32], colour: tuple[int, int, int], *, dashed: bool = False
+) -> None:
     """Draw boxes [N, 4] into uint8 RGB pixels [H, W, 3]."""
     for box in boxes:
-        _draw(canvas, _sides(box), colour)
+        _draw(canvas, _dashes(box) if dashed else _sides(box), colour)
 
 
 def _greedy(record: ImageRecord, found: Detections) -> NDArray[np.int64]:

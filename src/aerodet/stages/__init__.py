@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aerodet.stages._evaluate import benchmark, evaluate
     from aerodet.stages._export import export, publish
     from aerodet.stages._report import report
+    from aerodet.stages._review import review
     from aerodet.stages._train import prune, train
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "prune",
     "publish",
     "report",
+    "review",
     "run",
     "sample",
     "stage",
@@ -44,6 +46,7 @@ _HOMES = {
     "_evaluate": ("benchmark", "evaluate"),
     "_export": ("export", "publish"),
     "_report": ("report",),
+    "_review": ("review",),
     "_train": ("prune", "train"),
 }
 

@@ -26,6 +26,7 @@ from aerodet.data import audit as audit_sets
 from aerodet.errors import SpecError
 from aerodet.files import write_json
 from aerodet.progress import track
+from aerodet.report.audit_page import render_audit
 from aerodet.stages._run import Outcome, stage
 from aerodet.synth import CLASSES, SceneSettings, render_scenes
 
@@ -188,8 +189,8 @@ def sample(*, dataset: Path, subset: Path, fraction: float, seed: int) -> Outcom
     return _made("subset", subset)
 
 
-@stage("audit")
-def audit(*, real: Path, synthetic: Path, test: Path, audit: Path) -> Outcome:
+@stage("audit", "page")
+def audit(*, real: Path, synthetic: Path, test: Path, audit: Path, page: Path) -> Outcome:
     """Look for what is wrong with the data: broken boxes, unreadable and duplicate images, places on both sides.
 
     Args:
@@ -197,12 +198,15 @@ def audit(*, real: Path, synthetic: Path, test: Path, audit: Path) -> Outcome:
         synthetic: image set of the synthetic arm.
         test: image set that everything is tested on.
         audit: receives ``audit.json``.
+        page: the HTML file.
     """
     result = audit_sets({"real": ImageSet(real), "synthetic": ImageSet(synthetic), "test": ImageSet(test)})
     audit.mkdir()
     write_json(audit / "audit.json", result.to_dict())
+    render_audit(result.to_dict(), page)
     findings, errors = float(len(result.findings)), float(len(result.errors))
-    return Outcome({"audit": {"kind": "audit", "schema": "aerodet/audit/1"}}, {"findings": findings, "errors": errors})
+    metadata = {"audit": {"kind": "audit", "schema": "aerodet/audit/1"}, "page": {"kind": "report"}}
+    return Outcome(metadata, {"findings": findings, "errors": errors})
 
 
 def _made(name: str, folder: Path) -> Outcome:

@@ -135,7 +135,7 @@ def test_sample_refuses_a_fraction_out_of_range(image_set, tmp_path, fraction):
 
 def test_audit_of_sets_that_share_places_finds_the_leak(image_set, tmp_path):
     sets = {name: image_set(tmp_path / name, 4, seed=seed) for seed, name in enumerate(("real", "synthetic", "test"))}
-    outcome = stages.audit(**sets, audit=tmp_path / "audit")
+    outcome = stages.audit(**sets, audit=tmp_path / "audit", page=tmp_path / "page.html")
     result = json.loads((tmp_path / "audit" / "audit.json").read_text())
     assert outcome.metrics["errors"] > 0
     assert any(finding["kind"] == "leak" for finding in result["findings"])
@@ -144,9 +144,10 @@ def test_audit_of_sets_that_share_places_finds_the_leak(image_set, tmp_path):
 def test_audit_of_sound_sets_finds_nothing(image_set, tmp_path):
     names = ("real", "synthetic", "test")
     sets = {name: image_set(tmp_path / name, 4, seed=seed, place=name) for seed, name in enumerate(names)}
-    outcome = stages.audit(**sets, audit=tmp_path / "audit")
+    outcome = stages.audit(**sets, audit=tmp_path / "audit", page=tmp_path / "page.html")
     assert outcome.metrics == {"findings": 0.0, "errors": 0.0}
-    assert outcome.metadata == {"audit": {"kind": "audit", "schema": "aerodet/audit/1"}}
+    assert outcome.metadata["audit"] == {"kind": "audit", "schema": "aerodet/audit/1"}
+    assert "Nothing was found" in (tmp_path / "page.html").read_text()
 
 
 def test_synthesize_renders_the_same_scenes_for_the_same_seed(tmp_path):
