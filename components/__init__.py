@@ -14,6 +14,7 @@ from aerodet.components.ingest import ingest
 from aerodet.components.prune import prune
 from aerodet.components.publish import publish
 from aerodet.components.report import report
+from aerodet.components.review import review
 from aerodet.components.sample import sample
 from aerodet.components.synthesize import synthesize
 from aerodet.components.tao_collect import tao_collect
@@ -40,6 +41,7 @@ __all__ = [
     "prune",
     "publish",
     "report",
+    "review",
     "sample",
     "synthesize",
     "tao_collect",

@@ -95,6 +95,7 @@ def build_pipeline(profile: Profile, *, cluster: bool = False) -> dsl.graph_comp
         else:
             models = _train(run, sets)
             bundles = _export(run, models)
+        components.review(real=sets["real"], test=sets["test"], audit=audit.outputs["audit"], model=models["real"])
         evaluations = {name: _evaluate(model, sets["test"], name) for name, model in models.items()}
         if tao is not None:
             evaluations["int8"] = tao.evaluate(trained["qat"], engine, bundles["int8"], sets["test"])
@@ -143,11 +144,13 @@ def _images(run: _Run, real: str, synthetic: str, test: str) -> dict[str, Pipeli
     data, embedded = run.profile.data, run.profile.embedded
     if data.real:
         real_set = _ingest(run, real, "all" if data.test else "train", "ingest-real")
-        test_set = _ingest(run, test, "all", "ingest-test") if data.test else _ingest(run, real, "test", "ingest-test")
+        test_set = (
+            _ingest(run, test, "test", "ingest-test", 1.0) if data.test else _ingest(run, real, "test", "ingest-test")
+        )
     else:
         real_set = _render(run, "sensor", embedded.real, 0, "render-real")
         test_set = (
-            _ingest(run, test, "all", "ingest-test")
+            _ingest(run, test, "test", "ingest-test", 1.0)
             if data.test
             else _render(run, "sensor", embedded.test, _TEST_WORLD, "render-test")
         )
@@ -215,7 +218,10 @@ def _render_synthetic(run: _Run) -> PipelineArtifactChannel:
     return components.gather(parts=dsl.Collected(part)).set_display_name("gather-synthetic").outputs["dataset"]
 
 
-def _ingest(run: _Run, source: str, part: str, name: str) -> PipelineArtifactChannel:
+def _ingest(
+    run: _Run, source: str, part: str, name: str, test_fraction: float | None = None
+) -> PipelineArtifactChannel:
+    """Cut a folder into tiles; of a folder that is a test set already, ``test_fraction`` 1 takes the whole."""
     data = run.profile.data
     task = components.ingest(
         source=source,
@@ -229,8 +235,11 @@ def _ingest(run: _Run, source: str, part: str, name: str) -> PipelineArtifactCha
         tile_format=data.tile_format,
         on_bad_box=data.on_bad_box,
         duplicates=data.duplicates,
-        test_fraction=data.test_fraction,
+        test_fraction=test_fraction or data.test_fraction,
         seed=run.seed,
+        class_from=data.class_from,
+        on_bad_entry=data.on_bad_entry,
+        min_side=data.min_side,
     )
     return task.set_display_name(name).outputs["dataset"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aerodet.data import CocoSource, read_coco, split_by_fraction
+from aerodet.data import CocoSource, published_split, read_coco, split_by_fraction
 from aerodet.errors import DataError, SpecError
 from aerodet.pipelines.profiles import Profile
 from aerodet.synth import CLASSES, SceneSettings, load_look
@@ -26,18 +26,23 @@ def check(profile: Profile) -> None:
             continue
         if not Path(source).is_dir():
             raise DataError(f"--{name} {source} is not a folder; give a folder with images and a COCO file")
+        split = published_split(source, "test" if name == "test" else "train")
         coco = read_coco(
             Path(source),
             classes=data.classes or profile.classes,
+            class_from=data.class_from or None,
             on_bad_box=data.on_bad_box,
+            on_bad_entry=data.on_bad_entry,
             duplicates=data.duplicates,
+            min_side=data.min_side,
+            split=split,
         )
         if coco.classes != tuple(profile.classes):
             raise SpecError(
                 f"data.classes give {', '.join(coco.classes)}, but the classes are {', '.join(profile.classes)}; "
                 "write the name to read and the class, such as plane:aircraft, for each"
             )
-        if name == "real" and not data.test:
+        if name == "real" and not data.test and split is None:
             _check_split(coco, source, data.test_fraction, profile.seed)
     if not (data.real and data.synthetic):
         _check_rendering(profile)

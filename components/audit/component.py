@@ -11,6 +11,7 @@ def audit(
     synthetic: dsl.Input[dsl.Dataset],
     test: dsl.Input[dsl.Dataset],
     audit: dsl.Output[dsl.Artifact],
+    page: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
 ):
     """Look for broken boxes, unreadable and duplicate images, and places on both sides of the test split.
@@ -20,6 +21,7 @@ def audit(
         synthetic: Image set of the synthetic arm.
         test: Image set that everything is tested on.
         audit: ``audit.json``: counts, histograms and findings.
+        page: The same as one self-contained HTML file.
         metrics: Findings and errors.
     """
     from aerodet import stages

@@ -24,6 +24,9 @@ def ingest(
     duplicates: str,
     test_fraction: float,
     seed: int,
+    class_from: str = "",
+    on_bad_entry: str = "fail",
+    min_side: float = 2.0,
 ):
     """Read a COCO folder and cut its frames into tiles.
 
@@ -31,7 +34,7 @@ def ingest(
         dataset: Image set: COCO annotations and tar shards.
         metrics: Images and boxes.
         source: The folder, as the pod sees it.
-        part: ``all``, ``train`` or ``test``; the last two are the sides of a split that keeps places together.
+        part: ``all``, ``train`` or ``test``: the folder's own split, or the sides of one that keeps places together.
         classes: Class names wanted; ``plane:aircraft`` reads the file's ``plane`` as ``aircraft``.
         size: Side of a tile in pixels, a multiple of 16.
         overlap: Share of a tile's side that neighbours have in common.
@@ -43,6 +46,9 @@ def ingest(
         duplicates: ``merge``, ``keep`` or ``fail`` on boxes that label an object a second time.
         test_fraction: Share of the images held apart for ``test``.
         seed: Of the split and of the choice of empty tiles.
+        class_from: Field of the annotations that says the class, such as ``role``; empty for their category.
+        on_bad_entry: ``fail``, ``fix`` or ``drop`` images that are missing or listed twice and boxes of no category.
+        min_side: Least side of a box in pixels, in the frame and in a tile.
     """
     from aerodet import stages
 

@@ -11,6 +11,7 @@ import aerodet
 from aerodet.errors import AerodetError
 from aerodet.pipelines.cli import (
     data,
+    detect,
     diff,
     doctor,
     engine,
@@ -51,6 +52,7 @@ app.command()(trigger.trigger)
 app.command()(doctor.doctor)
 app.add_typer(schedule.app, name="schedule")
 app.command()(model.model)
+app.command()(detect.detect)
 app.command()(synth.synth)
 app.command()(registry.verify)
 app.add_typer(data.app, name="data")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aerodet.errors import UserError
+from aerodet.pipelines.cli import mirror
 from aerodet.pipelines.cli._paths import require_new
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Form", "app", "audit", "convert"]
 
 app = typer.Typer(help="Labelled images: look at them, change their form.", no_args_is_help=True)
+app.command()(mirror.mirror)
+app.command()(mirror.verify)
 Classes = Annotated[
     list[str] | None,
     typer.Option("--class", metavar="NAME", help="A class wanted; plane:aircraft renames one. Aircraft by default."),
@@ -31,15 +34,40 @@ class Form(StrEnum):
     """What images can be turned into."""
 
     kitti = "kitti"
+    yolo = "yolo"
+    coco = "coco"
     tiles = "tiles"
 
 
-class BadBox(StrEnum):
-    """What happens to boxes that cannot be right."""
+class Placing(StrEnum):
+    """What happens to image files that keep their bytes."""
+
+    copy = "copy"
+    link = "link"
+
+
+class Policy(StrEnum):
+    """What happens to what cannot be right."""
 
     fail = "fail"
     fix = "fix"
     drop = "drop"
+
+
+class Duplicates(StrEnum):
+    """What happens to boxes that label an object again."""
+
+    merge = "merge"
+    keep = "keep"
+    fail = "fail"
+
+
+class Truncated(StrEnum):
+    """What happens to objects that a tile cuts."""
+
+    keep = "keep"
+    drop = "drop"
+    blank = "blank"
 
 
 @app.command()
@@ -49,6 +77,10 @@ def audit(
     tests: Annotated[
         list[Path] | None,
         typer.Option("--test", metavar="DIR", help="A folder that results are measured on; repeatable."),
+    ] = None,
+    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the audit as a page too.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="With --html: a run, export or checkpoint whose doubts about labels are shown.")
     ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
@@ -63,50 +95,104 @@ def audit(
     from aerodet.data import audit as audit_sets
 
     places = {str(folder): folder for folder in [*folders, *(tests or [])]}
-    sets = {name: _open(folder, classes, "fix") for name, folder in places.items()}
+    sets = {name: _open(folder, classes, "fix", "fix") for name, folder in places.items()}
     reports = {name: images.report for name, images in sets.items() if isinstance(images, CocoSource)}
     result = audit_sets(sets, test_sets=[str(folder) for folder in tests] if tests else None)
+    if page is not None:
+        _write_page(page, sets, result, model)
     if as_json:
         read = {name: report.to_dict() for name, report in reports.items()}
         typer.echo(json.dumps({**result.to_dict(), "read": read}, indent=2))
     else:
         Console(width=None if Console().is_terminal else 120).print(_figures(result))
         _print_findings(result, reports)
-    if result.errors or any(_broken(report) for report in reports.values()):
+    if result.errors or any(report.broken for report in reports.values()):
         raise typer.Exit(2)
 
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A COCO or KITTI folder, or an image set.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A COCO, KITTI or YOLO folder, or an image set.")],
     destination: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder.")],
-    to: Annotated[Form, typer.Option(help="KITTI as TAO reads it, or an image set of tiles.")],
+    to: Annotated[Form, typer.Option(help="KITTI as TAO reads it, YOLO, plain COCO, or an image set of tiles.")],
     classes: Classes = None,
+    class_from: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="COCO: the field of a box that says its class, such as role.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="COCO: which of several files, such as train.")] = None,
     size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 512,
     overlap: Annotated[float, typer.Option(help="Share of a tile that its neighbours have in common.")] = 0.2,
-    on_bad_box: Annotated[BadBox, typer.Option(help="Boxes outside their image or without size.")] = BadBox.fail,
+    truncated: Annotated[
+        Truncated,
+        typer.Option(help="Objects cut by a tile: keep them, leave them out, or paint over what is left out."),
+    ] = Truncated.keep,
+    min_side: Annotated[float, typer.Option(min=0, help="COCO: boxes with a shorter side are left out, pixels.")] = 0.0,
+    on_bad_box: Annotated[Policy, typer.Option(help="Boxes outside their image or without size.")] = Policy.fail,
+    on_bad_entry: Annotated[
+        Policy, typer.Option(help="Images that are missing or listed twice, boxes without a category.")
+    ] = Policy.fail,
+    duplicates: Annotated[Duplicates, typer.Option(help="Boxes that label an object again.")] = Duplicates.merge,
+    images: Annotated[
+        Placing, typer.Option(help="Copy the image files, or link them on the same disk.")
+    ] = Placing.copy,
 ) -> None:
-    """Write labelled images in another form."""
-    require_new(destination)
-    images = _open(source, classes, on_bad_box.value)
-    from aerodet.data import tile_images, write_kitti
+    """Write labelled images in another form; every box is in it or counted."""
+    from aerodet.data import CocoSource, tile_images, write_coco, write_kitti, write_yolo
 
-    report = write_kitti(images, destination) if to is Form.kitti else tile_images(images, destination, size, overlap)
+    require_new(destination)
+    opened = _open(
+        source,
+        classes,
+        on_bad_box.value,
+        on_bad_entry.value,
+        class_from=class_from,
+        duplicates=duplicates.value,
+        min_side=min_side,
+        split=split,
+    )
+    for sentence in opened.report.sentences() if isinstance(opened, CocoSource) else ():
+        typer.echo(f"note: {sentence}")
+    if to is Form.tiles:
+        report: Any = tile_images(opened, destination, size, overlap, truncated=truncated.value)
+    else:
+        write = {Form.kitti: write_kitti, Form.yolo: write_yolo, Form.coco: write_coco}[to]
+        report = write(opened, destination, how=images.value)
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in report.to_dict().items())
     typer.echo(f"{destination}: {counts}")
 
 
-def _open(folder: Path, classes: list[str] | None, on_bad_box: Literal["fail", "fix", "drop"]) -> Images:
-    """Open labelled images, whatever form they have."""
-    from aerodet.data import ImageSet, read_coco, read_kitti
+def _write_page(page: Path, sets: dict[str, Images], result: Audit, model: Path | None) -> None:
+    """Write the audit's page, with the labels that a model doubts where one is given."""
+    from aerodet.report.audit_page import Doubt, draw_doubts, render_audit
+
+    doubts: list[Doubt] = []
+    if model is not None:
+        from aerodet.deploy.detector import open_detector
+        from aerodet.detectnet.mosaic import detect_frames
+        from aerodet.metrics import rank_suspects
+
+        predictor, settings, _ = open_detector(model)
+        for name, images in sets.items():
+            truth = [(record.boxes, record.labels) for record in images.records]
+            doubts += draw_doubts(name, images, rank_suspects(truth, detect_frames(predictor, images, settings)))
+    render_audit(result.to_dict(), page, sorted(doubts, key=lambda doubt: -doubt.suspect.doubt))
+
+
+def _open(
+    folder: Path, classes: list[str] | None, on_bad_box: Any = "fail", on_bad_entry: Any = "fail", **coco: Any
+) -> Images:
+    """Open labelled images, whatever form they have; the other options are those of COCO."""
+    from aerodet.data import ImageSet, read_coco, read_kitti, read_yolo
 
     if not folder.exists():
         raise UserError(f"{folder} does not exist; give a folder of labelled images")
     if any(folder.glob("images-*-of-*.tar")):
         return ImageSet(folder)
     if (folder / "images").is_dir() and (folder / "labels").is_dir():
-        return read_kitti(folder, classes)
-    return read_coco(folder, classes=classes or ("aircraft",), on_bad_box=on_bad_box)
+        read = read_yolo if (folder / "data.yaml").is_file() else read_kitti
+        return read(folder, classes)
+    wanted = classes or ("aircraft",)
+    return read_coco(folder, classes=wanted, on_bad_box=on_bad_box, on_bad_entry=on_bad_entry, **coco)
 
 
 def _figures(result: Audit) -> Table:
@@ -122,17 +208,14 @@ def _figures(result: Audit) -> Table:
     return table
 
 
-def _broken(report: CocoReport) -> int:
-    return report.clipped + report.dropped
-
-
 def _print_findings(result: Audit, reports: dict[str, CocoReport]) -> None:
     for name, report in reports.items():
         for sentence in report.sentences():
             typer.echo(f"note: {name}: {sentence}")
-        if _broken(report):
+        if report.broken:
             typer.echo(
-                f"error: {name}: a run refuses its broken boxes; --set data.on_bad_box=fix or drop takes the rest"
+                f"error: {name}: a run refuses its broken boxes and entries; --set data.on_bad_box=fix or drop and "
+                "data.on_bad_entry=fix or drop take the rest"
             )
     kinds = dict.fromkeys((finding.severity, finding.kind) for finding in result.findings)
     for severity, kind in kinds:

@@ -56,6 +56,7 @@ class Data(_Section):
     classes: Annotated[list[str], OneOrMore] = Field(
         [], description="names in the COCO files, such as plane:aircraft for `plane` as `aircraft`; empty: `classes`"
     )
+    class_from: str = Field("", description="field of the annotations that says the class, such as role")
     test_fraction: Fraction = Field(0.25, description="share of the images held apart when there is no test folder")
     overlap: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="of neighbouring tiles, as a share of a tile")
     scale: Annotated[float, Field(gt=0, le=4)] = Field(1.0, description="frames are resized by it before they are cut")
@@ -65,6 +66,10 @@ class Data(_Section):
         "png", description="png keeps pixels as they are, jpg is a quarter of it"
     )
     on_bad_box: Literal["fail", "fix", "drop"] = Field("fail", description="boxes outside the frame or of no size")
+    on_bad_entry: Literal["fail", "fix", "drop"] = Field(
+        "fail", description="images that are missing or listed twice, and boxes without a category"
+    )
+    min_side: Annotated[float, Field(ge=0)] = Field(2.0, description="px; boxes with a shorter side are left out")
     duplicates: Literal["merge", "keep", "fail"] = Field(
         "merge", description="boxes that label an object a second time"
     )

@@ -40,7 +40,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         path: where the writing happens.
 
     Raises:
-        MachineError: the disk is full, over quota or read-only.
+        MachineError: the disk is full, over quota or read-only, or a file is larger than it may be.
     """
     try:
         yield
@@ -48,7 +48,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         path = Path(*takewhile(lambda part: not part.endswith(PARTIAL), path.parts))  # a name that the user knows
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise MachineError(f"the disk that holds {path} is full; free some space") from error
-        if error.errno in (errno.EROFS, errno.EACCES):
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EFBIG):
             raise MachineError(f"{path} cannot be written ({os.strerror(error.errno)})") from error
         raise
 

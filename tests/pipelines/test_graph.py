@@ -96,7 +96,7 @@ def test_parameters_of_the_pipeline(minimal):
 def test_names_of_tasks_are_unique(tmp_path):
     for number, sources in enumerate(SOURCES):
         root, tasks = graph_of(with_sources(load_profile("minimal"), **sources), tmp_path / str(number))
-        assert len(tasks) == len(root["dag"]["tasks"]) == 25
+        assert len(tasks) == len(root["dag"]["tasks"]) == 26
         assert all(name == name.lower() and " " not in name for name in tasks)
 
 
@@ -167,7 +167,7 @@ def test_everything_is_evaluated_on_the_test_images_alone(minimal):
         "int8-cpu": "export-int8",
     }
     readers = {name for name in tasks if "render-test" in producers(tasks, name).values()}
-    assert readers == {*evaluations, "audit", "gate", "report"}  # no training sees them
+    assert readers == {*evaluations, "audit", "gate", "review", "report"}  # no training sees them
     assert constants(tasks, "evaluate-int8")["graph"] == "model.int8.onnx"
     assert constants(tasks, "evaluate-qat")["graph"] == ""
 
@@ -182,7 +182,7 @@ def test_only_qat_trains_with_fake_quantisation_and_only_heirs_load_a_graph(mini
 
 def test_report_reads_every_stage(minimal):
     _, tasks = minimal
-    assert set(producers(tasks, "report").values()) == set(tasks) - {"report"}
+    assert set(producers(tasks, "report").values()) == set(tasks) - {"report", "review"}
     assert of_the_run(tasks, "report") == {"run_id": "run_id", "started": "started"}
 
 
@@ -209,8 +209,8 @@ def test_rendered_sets_share_no_world(minimal):
     ("sources", "parts"),
     [
         ({"real": "r"}, {"ingest-real": ("real", "train"), "ingest-test": ("real", "test")}),
-        ({"real": "r", "test": "t"}, {"ingest-real": ("real", "all"), "ingest-test": ("test", "all")}),
-        ({"test": "t"}, {"ingest-test": ("test", "all")}),
+        ({"real": "r", "test": "t"}, {"ingest-real": ("real", "all"), "ingest-test": ("test", "test")}),
+        ({"test": "t"}, {"ingest-test": ("test", "test")}),
         ({"synthetic": "s"}, {"ingest-synthetic": ("synthetic", "all")}),
     ],
     ids="-".join,

@@ -12,17 +12,21 @@
 from __future__ import annotations
 
 from aerodet.data._boxes import Duplicates
+from aerodet.data._coco_write import coco_document
+from aerodet.data._layout import published_split
 from aerodet.data.audit import Audit, Finding, SetAudit, audit
-from aerodet.data.coco import CocoReport, CocoSource, OnBadBox, find_coco, group_of, read_coco
+from aerodet.data.coco import CocoReport, CocoSource, OnBadBox, Policy, find_coco, group_of, read_coco
 from aerodet.data.gather import gather_image_sets
 from aerodet.data.kitti import KittiReport, kitti_label, read_kitti, write_kitti
 from aerodet.data.masks import decode_mask, encode_mask
 from aerodet.data.pixels import decode_image, encode_image
+from aerodet.data.plain import PlainReport, write_coco
 from aerodet.data.records import Boxes, ImageFiles, ImageRecord, Images, Labels, Pixels
-from aerodet.data.shards import ANNOTATIONS, ImageSet, ImageSetWriter, coco_document
+from aerodet.data.shards import ANNOTATIONS, ImageSet, ImageSetWriter
 from aerodet.data.splits import Split, split_by_fraction
 from aerodet.data.tfrecord import Frame, TFRecordReport, read_tfrecords, write_tfrecords
-from aerodet.data.tiles import Tile, TileReport, tile_frame, tile_grid, tile_images
+from aerodet.data.tiles import Tile, TileReport, Truncated, tile_frame, tile_grid, tile_images
+from aerodet.data.yolo import YoloReport, read_yolo, write_yolo
 
 __all__ = [
     "ANNOTATIONS",
@@ -42,11 +46,15 @@ __all__ = [
     "Labels",
     "OnBadBox",
     "Pixels",
+    "PlainReport",
+    "Policy",
     "SetAudit",
     "Split",
     "TFRecordReport",
     "Tile",
     "TileReport",
+    "Truncated",
+    "YoloReport",
     "audit",
     "coco_document",
     "decode_image",
@@ -57,13 +65,17 @@ __all__ = [
     "gather_image_sets",
     "group_of",
     "kitti_label",
+    "published_split",
     "read_coco",
     "read_kitti",
     "read_tfrecords",
+    "read_yolo",
     "split_by_fraction",
     "tile_frame",
     "tile_grid",
     "tile_images",
+    "write_coco",
     "write_kitti",
     "write_tfrecords",
+    "write_yolo",
 ]

@@ -1,29 +1,22 @@
-"""Boxes as data sets deliver them: outside the frame, empty, not a number."""
+"""Boxes as data sets deliver them: outside the frame, empty, not a number, twice."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-OnBadBox = Literal["fail", "fix", "drop"]
+Policy = Literal["fail", "fix", "drop"]
+OnBadBox = Policy
 Duplicates = Literal["merge", "keep", "fail"]
 # Pixels past the frame that are rounding, not a mistake: clipped boxes are re-projected from world coordinates.
 ROUNDING = 1.0
 # IoU of two boxes of one class that are one object labelled twice. Upright boxes of aircraft parked side by side stay
 # far below it: on 70 Airbus frames no pair lies between 0.2 and 0.5, and 129 lie above.
 SAME_OBJECT = 0.5
-
-
-def to_xywh(value: Any) -> tuple[float, float, float, float]:
-    """Return a ``bbox`` value as four floats, NaN where it is no list of four numbers."""
-    try:
-        x, y, w, h = (float(v) for v in value)
-    except (TypeError, ValueError):
-        return (np.nan, np.nan, np.nan, np.nan)
-    return (x, y, w, h)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +45,8 @@ def check_boxes(xywh: NDArray[np.float64], frames: NDArray[np.float64]) -> Check
         xywh: float64 [N, 4], x, y, width, height in pixels.
         frames: float64 [N, 2], width and height of each box's frame in pixels.
     """
-    whole = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # 1e308 + 1e308 is no box either
+        whole = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
     limits = np.concatenate([frames, frames], axis=1)
     finite = np.isfinite(whole).all(axis=1)
     safe = np.where(finite[:, None], whole, 0.0)
@@ -65,24 +59,55 @@ def check_boxes(xywh: NDArray[np.float64], frames: NDArray[np.float64]) -> Check
     return CheckedBoxes(clipped, excess, lost, bad, ~bad & (excess > 0))
 
 
-def duplicate_boxes(boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which boxes of an image label an object that an earlier box labels already.
+def duplicate_boxes(
+    boxes: NDArray[np.float32], labels: NDArray[np.int64], images: NDArray[np.int64] | None = None
+) -> NDArray[np.bool_]:
+    """Tell which boxes label an object that an earlier box of the same image labels already.
 
     Args:
         boxes: float32 [N, 4], x1, y1, x2, y2 in pixels.
         labels: int64 [N].
+        images: int64 [N], the image of each box; all are of one when None.
 
     Returns:
-        bool [N]: the box overlaps an earlier box of its class, which is none itself, by IoU 0.5 or more.
+        bool [N]: the box overlaps an earlier box of its image and class, which is none itself, by IoU 0.5 or more.
     """
-    wide = boxes.astype(np.float64)
-    low = np.maximum(wide[:, None, :2], wide[None, :, :2])
-    high = np.minimum(wide[:, None, 2:], wide[None, :, 2:])
-    inter = np.maximum(high - low, 0).prod(axis=2)
-    area = (wide[:, 2:] - wide[:, :2]).prod(axis=1)
-    union = np.maximum(area[:, None] + area[None, :] - inter, 1e-9)
-    same = (inter / union >= SAME_OBJECT) & (labels[:, None] == labels[None, :])
     found = np.zeros(len(boxes), bool)
-    for index in range(1, len(boxes)):
-        found[index] = bool((same[index, :index] & ~found[:index]).any())
+    if images is None:
+        images = np.zeros(len(boxes), np.int64)
+    order = np.argsort(images, kind="stable")
+    wide, label = boxes[order].astype(np.float64), labels[order]
+    pairs = [_same_object(wide, label, first, second) for first, second in _neighbours(images[order])]
+    for earlier, later in sorted(
+        (pair for some in pairs for pair in some.tolist()), key=lambda pair: (pair[1], pair[0])
+    ):
+        if not found[order[earlier]]:
+            found[order[later]] = True
     return found
+
+
+def _neighbours(images: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the pairs of boxes of one image, first those next to each other, then those two apart...
+
+    Args:
+        images: int64 [N], ascending.
+    """
+    ends = np.searchsorted(images, images, side="right")
+    first = np.arange(len(images))
+    for apart in range(1, len(images)):
+        first = first[first + apart < ends[first]]
+        if not len(first):
+            return
+        yield first, first + apart
+
+
+def _same_object(
+    boxes: NDArray[np.float64], labels: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return those pairs [P, 2] whose boxes overlap by IoU 0.5 or more and are of one class."""
+    a, b = boxes[first], boxes[second]
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    inter = np.maximum(sides, 0).prod(axis=1)
+    union = (a[:, 2:] - a[:, :2]).prod(axis=1) + (b[:, 2:] - b[:, :2]).prod(axis=1) - inter
+    same = (inter / np.maximum(union, 1e-9) >= SAME_OBJECT) & (labels[first] == labels[second])
+    return np.stack([first[same], second[same]], axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePath
+from typing import IO
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from aerodet.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "decode_image", "encode_image", "is_image", "sniff_suffix"]
+__all__ = ["IMAGE_SUFFIXES", "decode_image", "encode_image", "image_size", "is_image", "sniff_suffix"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
@@ -57,6 +58,42 @@ def decode_image(data: bytes, where: str, *, size: tuple[int, int] | None = None
             "use the image that was annotated"
         )
     return pixels
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return the width and height of an image file, from its header where that is a PNG's or JPEG's.
+
+    Raises:
+        DataError: the file cannot be read or is no image.
+    """
+    try:
+        with path.open("rb") as stream:
+            size = _header_size(stream)
+            if size is None:
+                stream.seek(0)
+                height, width = decode_image(stream.read(), str(path)).shape[:2]
+                size = (width, height)
+    except OSError as error:
+        raise DataError(f"image {path} cannot be read ({error.strerror}); put it back or leave it out") from error
+    return size
+
+
+def _header_size(stream: IO[bytes]) -> tuple[int, int] | None:
+    """Read the width and height that a PNG or JPEG states; None for other files and broken headers."""
+    head = stream.read(24)
+    if head.startswith(_MAGIC[0][0]) and head[12:16] == b"IHDR":
+        return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+    if not head.startswith(_MAGIC[1][0]):
+        return None
+    stream.seek(2)
+    while len(marker := stream.read(4)) == 4 and marker[0] == 0xFF:
+        length = int.from_bytes(marker[2:])
+        # SOF0 to SOF15 hold the size; the three codes among them that are no frame are DHT, JPG and DAC.
+        if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):
+            frame = stream.read(5)
+            return int.from_bytes(frame[3:5]), int.from_bytes(frame[1:3])
+        stream.seek(length - 2, 1)
+    return None
 
 
 def encode_image(image: NDArray[np.uint8], suffix: str = ".png") -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import splitext
 from typing import Any, Protocol
 
 import numpy as np
@@ -59,7 +60,7 @@ class ImageRecord:
     @property
     def stem(self) -> str:
         """The bare name without folders and suffix."""
-        return PurePosixPath(self.file_name).stem
+        return splitext(self.file_name.rpartition("/")[2])[0]
 
 
 class Images(Protocol):

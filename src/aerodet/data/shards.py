@@ -26,51 +26,18 @@ from typing import IO, Any, Self
 
 import numpy as np
 
+from aerodet.data._coco_write import CocoStream
 from aerodet.data.pixels import IMAGE_SUFFIXES, decode_image, encode_image, sniff_suffix
 from aerodet.data.records import ImageRecord, Pixels
 from aerodet.errors import DataError
-from aerodet.files import atomic_path, read_json, write_json
+from aerodet.files import atomic_path, read_json
 
-__all__ = ["ANNOTATIONS", "ImageSet", "ImageSetWriter", "coco_document"]
+__all__ = ["ANNOTATIONS", "ImageSet", "ImageSetWriter"]
 
 ANNOTATIONS = "annotations.json"
 SCHEMA = "aerodet/image-set/1"
 _OWN_KEYS = ("id", "file_name", "width", "height", "group", "shard")
 _BOX_KEYS = ("id", "image_id", "category_id", "bbox", "iscrowd")
-
-
-def coco_document(records: Sequence[ImageRecord], classes: Sequence[str]) -> dict[str, Any]:
-    """Return records as a COCO document; category ids are label + 1.
-
-    Args:
-        records: the images.
-        classes: class names that the labels index.
-
-    Returns:
-        A dictionary of JSON values with ``images``, ``annotations`` and ``categories``.
-    """
-    images = [
-        {**r.attributes, "id": r.id, "file_name": r.file_name, "width": r.width, "height": r.height, "group": r.group}
-        for r in records
-    ]
-    annotations: list[dict[str, Any]] = []
-    for record in records:
-        details = record.details or ({},) * len(record.boxes)
-        for box, label, detail in zip(record.boxes.tolist(), record.labels.tolist(), details, strict=True):
-            x1, y1, x2, y2 = box
-            annotations.append(
-                {
-                    "area": (x2 - x1) * (y2 - y1),  # of the mask, where the details have one
-                    **detail,
-                    "id": len(annotations) + 1,
-                    "image_id": record.id,
-                    "category_id": label + 1,
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "iscrowd": 0,
-                }
-            )
-    categories = [{"id": label + 1, "name": name} for label, name in enumerate(classes)]
-    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 class ImageSet:
@@ -187,8 +154,6 @@ class ImageSetWriter:
         self.classes = tuple(classes)
         self._shard_bytes = shard_bytes
         self._info = dict(info or {})
-        self._records: list[ImageRecord] = []
-        self._places: list[tuple[int, int, int]] = []
         self._ids: set[int] = set()
         self._names: set[str] = set()
         self._stack = ExitStack()
@@ -199,6 +164,7 @@ class ImageSetWriter:
     def __enter__(self) -> Self:
         self._partial = self._stack.enter_context(atomic_path(self.folder))
         self._partial.mkdir()
+        self._annotations = self._stack.enter_context(CocoStream(self._partial / ANNOTATIONS))
         self._stack.push(self._finish)
         return self
 
@@ -208,7 +174,7 @@ class ImageSetWriter:
         return self._stack.__exit__(kind, error, trace)
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._ids)
 
     def add(self, record: ImageRecord, image: bytes | Pixels, suffix: str | None = None) -> ImageRecord:
         """Add one image.
@@ -236,8 +202,7 @@ class ImageSetWriter:
             suffix = suffix or sniff_suffix(data, record.file_name)
         stored = _renamed(record, suffix)
         self._check_new(stored)
-        self._places.append(self._append(stored.file_name, data))
-        self._records.append(stored)
+        self._annotations.add(stored, shard=list(self._append(stored.file_name, data)))
         return stored
 
     def _check_new(self, record: ImageRecord) -> None:
@@ -265,6 +230,7 @@ class ImageSetWriter:
         member = tarfile.TarInfo(name)  # owner, group and time stay zero: same images, same bytes
         member.size = len(data)
         self._tar.addfile(member, io.BytesIO(data))
+        self._tar.members.clear()  # type: ignore[attr-defined]  # it would keep an entry of each file
         end = self._tar.offset
         place = (len(self._shards) - 1, end - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE, len(data))
         if end >= self._shard_bytes:
@@ -282,7 +248,7 @@ class ImageSetWriter:
             if self._stream is not None:
                 self._stream.close()
             return
-        if not self._records:
+        if not self._ids:
             raise DataError(
                 f"no images were left for the image set {self.folder}; check the data set and the options that "
                 "select from it"
@@ -290,11 +256,7 @@ class ImageSetWriter:
         self._close_shard()
         for number, path in enumerate(self._shards):
             path.rename(self._partial / _shard_name(number, len(self._shards)))
-        document = coco_document(self._records, self.classes)
-        for entry, place in zip(document["images"], self._places, strict=True):
-            entry["shard"] = list(place)
-        info = {**self._info, "schema": SCHEMA, "shards": len(self._shards)}
-        write_json(self._partial / ANNOTATIONS, {"info": info, **document}, indent=None)
+        self._annotations.finish(self.classes, {**self._info, "schema": SCHEMA, "shards": len(self._shards)})
 
 
 def _shard_name(number: int, count: int) -> str:

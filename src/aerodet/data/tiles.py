@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -16,7 +16,11 @@ from aerodet.data.shards import ImageSetWriter
 from aerodet.errors import SpecError
 from aerodet.progress import track
 
-__all__ = ["Tile", "TileReport", "tile_frame", "tile_grid", "tile_images"]
+__all__ = ["Tile", "TileReport", "Truncated", "tile_frame", "tile_grid", "tile_images"]
+
+
+Truncated = Literal["keep", "drop", "blank"]
+"""What becomes of an object that a tile cuts: see :func:`tile_frame`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +43,9 @@ class TileReport:
         frame_boxes: boxes in the frames.
         tile_boxes: boxes in the tiles; with overlap a box appears in several.
         clipped: boxes in tiles that show only a part of their object.
-        slivers: parts of boxes left out because too little of the box is in that tile.
+        slivers: parts of boxes left out because too little of the box is in that tile, or because the tile cuts it and
+            ``truncated`` is not ``keep``.
+        blanked: of these, parts that were painted over (``truncated="blank"``).
         lost: boxes that appear in no tile at all: too small to be kept anywhere.
     """
 
@@ -51,6 +57,7 @@ class TileReport:
     tile_boxes: int = 0
     clipped: int = 0
     slivers: int = 0
+    blanked: int = 0
     lost: int = 0
 
     def __add__(self, other: TileReport) -> TileReport:
@@ -96,6 +103,7 @@ def tile_frame(
     scale: float = 1.0,
     min_visible: float = 0.25,
     min_side: float = 2.0,
+    truncated: Truncated = "keep",
     keep_empty: float = 1.0,
     generator: np.random.Generator | None = None,
     first_id: int = 1,
@@ -110,6 +118,9 @@ def tile_frame(
         scale: the frame is resized by this before it is cut; 0.5 turns 0.25 m/px into 0.5 m/px.
         min_visible: a box is left out of a tile that shows less than this share of its area.
         min_side: a box is left out of a tile where its shorter side is under this, pixels of the tile.
+        truncated: what becomes of boxes that the tile cuts. ``keep`` takes those of which it shows ``min_visible``,
+            ``drop`` none. What is left out is still to be seen and teaches the network to overlook its like; ``blank``
+            keeps as ``keep`` does and paints over the rest in the tile's mean colour.
         keep_empty: share of the tiles without boxes that is kept, drawn with ``generator``.
         generator: needed where ``keep_empty`` is under 1.
         first_id: id of the first tile; the next ones follow.
@@ -132,6 +143,8 @@ def tile_frame(
         inside, share = _clip_to_tile(boxes, x, y, size)
         # Clipping leaves a share just under 1 by rounding; 1e-6 keeps min_visible=1 meaning "whole".
         visible = (share > 0) & (share >= min_visible - 1e-6) & (_shorter_side(inside) >= min_side)
+        if truncated == "drop":
+            visible &= share >= 1 - 1e-6
         report.slivers += int(((share > 0) & ~visible).sum())
         seen |= visible
         empty = not visible.any()
@@ -152,7 +165,10 @@ def tile_frame(
             labels=record.labels[visible],
             attributes={**record.attributes, **origin},
         )
-        tiles.append(Tile(tile, _cut(frame, x, y, size)))
+        pixels = _cut(frame, x, y, size)
+        if truncated == "blank":
+            report.blanked += _blank(pixels, inside[(share > 0) & ~visible], inside[visible])
+        tiles.append(Tile(tile, pixels))
     report.tiles = len(tiles)
     report.lost = int((~seen).sum())
     return tiles, report
@@ -167,6 +183,7 @@ def tile_images(
     scale: float = 1.0,
     min_visible: float = 0.25,
     min_side: float = 2.0,
+    truncated: Truncated = "keep",
     keep_empty: float = 1.0,
     seed: int = 0,
     suffix: str = ".png",
@@ -181,6 +198,7 @@ def tile_images(
         scale: frames are resized by this first.
         min_visible: least share of a box's area that a tile must show.
         min_side: least side of a box in a tile, pixels.
+        truncated: what becomes of boxes that a tile cuts.
         keep_empty: share of the empty tiles that is kept.
         seed: of the draw of empty tiles; each frame has its own stream, so frames do not influence each other.
         suffix: ``.png`` keeps the pixels as they are; ``.jpg`` is a third of the size.
@@ -199,6 +217,7 @@ def tile_images(
                 scale=scale,
                 min_visible=min_visible,
                 min_side=min_side,
+                truncated=truncated,
                 keep_empty=keep_empty,
                 generator=np.random.default_rng([seed, index]),
                 first_id=len(writer) + 1,
@@ -259,6 +278,24 @@ def _cut(frame: Pixels, x: int, y: int, size: int) -> Pixels:
     tile = np.zeros((size, size, 3), np.uint8)
     tile[: part.shape[0], : part.shape[1]] = part
     return tile
+
+
+def _blank(pixels: Pixels, hidden: Boxes, shown: Boxes) -> int:
+    """Paint over parts of objects without a label, but for the boxes that keep theirs; returns how many there are."""
+    if not len(hidden):
+        return 0
+    colour = pixels.reshape(-1, 3).mean(axis=0).astype(np.uint8)
+    before = pixels.copy()
+    for x1, y1, x2, y2 in _outward(hidden):
+        pixels[y1:y2, x1:x2] = colour
+    for x1, y1, x2, y2 in _outward(shown):
+        pixels[y1:y2, x1:x2] = before[y1:y2, x1:x2]
+    return len(hidden)
+
+
+def _outward(boxes: Boxes) -> list[list[int]]:
+    corners = np.concatenate([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:])], axis=1).astype(int)
+    return [[int(value) for value in box] for box in corners]
 
 
 def _tile_name(file_name: str, x: int, y: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aerodet.metrics.coco import CocoResult, Curve, SizeSlice, coco_ap, coco_results
 from aerodet.metrics.detections import Detections, Truth
+from aerodet.metrics.suspects import Suspect, rank_suspects
 from aerodet.metrics.tao import BoxLimits, TaoResult, tao_ap
 
 __all__ = [
@@ -12,9 +13,11 @@ __all__ = [
     "Curve",
     "Detections",
     "SizeSlice",
+    "Suspect",
     "TaoResult",
     "Truth",
     "coco_ap",
     "coco_results",
+    "rank_suspects",
     "tao_ap",
 ]

@@ -19,7 +19,7 @@ from aerodet.report.data import Example
 if TYPE_CHECKING:
     from aerodet.data import ImageRecord, Images
 
-__all__ = ["Match", "draw_match", "make_examples", "match_detections", "pick_examples", "read_detections"]
+__all__ = ["Match", "draw_boxes", "draw_match", "make_examples", "match_detections", "pick_examples", "read_detections"]
 
 IOU = 0.5
 FOUND, FALSE_ALARM, MISSED = (52, 211, 103), (255, 77, 77), (255, 214, 51)  # RGB; the page's legend has the same
@@ -197,6 +197,14 @@ def draw_match(image: NDArray[np.uint8], match: Match) -> tuple[bytes, int, int]
     if not encoded:
         raise RuntimeError("OpenCV could not encode a JPEG")
     return data.tobytes(), *size
+
+
+def draw_boxes(
+    canvas: NDArray[np.uint8], boxes: NDArray[np.float32], colour: tuple[int, int, int], *, dashed: bool = False
+) -> None:
+    """Draw boxes [N, 4] into uint8 RGB pixels [H, W, 3]."""
+    for box in boxes:
+        _draw(canvas, _dashes(box) if dashed else _sides(box), colour)
 
 
 def _greedy(record: ImageRecord, found: Detections) -> NDArray[np.int64]:

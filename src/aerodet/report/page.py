@@ -17,7 +17,7 @@ from aerodet.files import write_text
 from aerodet.report import _charts
 from aerodet.report.data import Evaluation, Example, ReportData
 
-__all__ = ["headline", "render_report"]
+__all__ = ["headline", "render_report", "resource"]
 
 NOTHING = "–"
 
@@ -32,14 +32,14 @@ def render_report(data: ReportData, out: Path) -> None:
     Raises:
         MachineError: the disk is full or read-only.
     """
-    template = _environment().from_string(_resource("report.html.j2"))
+    template = _environment().from_string(resource("report.html.j2"))
     write_text(
         out,
         template.render(
             data=data,
             findings=[_unbroken(sentence) for sentence in _findings(data)],
             tiles=_tiles(data),
-            style=Markup(_resource("tokens.css") + _resource("report.css")),  # our own files, nothing of the data's
+            style=Markup(resource("tokens.css") + resource("report.css")),  # our own files, nothing of the data's
             evaluations=_evaluations(data),
             shrink=_charts.shrink_rows(data),
             parameters=list(_flat(data.parameters)),
@@ -130,7 +130,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """Return a file of this package as text."""
     return resources.files("aerodet.report").joinpath(name).read_text(encoding="utf-8")
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aerodet.stages._export import export, publish
     from aerodet.stages._gate import gate
     from aerodet.stages._report import report
+    from aerodet.stages._review import review
     from aerodet.stages._tao import tao_collect, tao_metrics, tao_records, tao_score
     from aerodet.stages._train import prune, train
 
@@ -36,6 +37,7 @@ __all__ = [
     "prune",
     "publish",
     "report",
+    "review",
     "run",
     "sample",
     "stage",
@@ -55,6 +57,7 @@ _HOMES = {
     "_gate": ("gate",),
     "_report": ("report",),
     "_tao": ("tao_collect", "tao_metrics", "tao_records", "tao_score"),
+    "_review": ("review",),
     "_train": ("prune", "train"),
 }
 

@@ -15,7 +15,9 @@ from aerodet.data import (
     ImageSet,
     ImageSetWriter,
     OnBadBox,
+    Policy,
     gather_image_sets,
+    published_split,
     read_coco,
     split_by_fraction,
     tile_images,
@@ -23,6 +25,7 @@ from aerodet.data import (
 from aerodet.data import audit as audit_sets
 from aerodet.errors import SpecError
 from aerodet.files import write_json
+from aerodet.report.audit_page import render_audit
 from aerodet.stages._run import Outcome, stage
 from aerodet.synth import SceneSettings, load_look, render_set
 
@@ -87,14 +90,17 @@ def ingest(
     duplicates: str,
     test_fraction: float,
     seed: int,
+    class_from: str = "",
+    on_bad_entry: str = "fail",
+    min_side: float = 2.0,
 ) -> Outcome:
     """Read a COCO folder and cut its frames into tiles.
 
     Args:
         dataset: receives the image set.
         source: the folder.
-        part: ``all``, or ``train`` or ``test``: the folder's split of that name where it has one file for each, else
-            one side of a split by ``test_fraction`` that keeps places together.
+        part: ``all``, or ``train`` or ``test``: the folder's split of that name where it has a file for each (``all``
+            is then ``train``), else one side of a split by ``test_fraction`` that keeps places together.
         classes: class names wanted.
         size: side of a tile in pixels.
         overlap: share of a tile's side that neighbours have in common.
@@ -106,14 +112,22 @@ def ingest(
         duplicates: ``merge``, ``keep`` or ``fail``.
         test_fraction: share of the images held apart for ``test``.
         seed: of the split and of the choice of empty tiles.
+        class_from: field of the annotations that says the class; empty for their category.
+        on_bad_entry: ``fail``, ``fix`` or ``drop`` images that are missing or listed twice, and boxes of no category.
+        min_side: least side of a box, pixels of the frame and of a tile.
 
     Raises:
         DataError: the folder cannot be used as it is; the sentence says what to do.
     """
     _choice("part", part, ("all", "train", "test"))
+    split = published_split(source, part)
     coco = read_coco(
         Path(source),
         classes=classes,
+        class_from=class_from or None,
+        on_bad_entry=_choice("on_bad_entry", on_bad_entry, get_args(Policy)),
+        min_side=min_side,
+        split=split,
         on_bad_box=_choice("on_bad_box", on_bad_box, get_args(OnBadBox)),
         duplicates=_choice("duplicates", duplicates, get_args(Duplicates)),
     )
@@ -121,12 +135,13 @@ def ingest(
     for note in notes:
         print(f"{source}: {note}")
     tiles = tile_images(
-        _part(coco, part, test_fraction, seed),
+        coco if split else _part(coco, part, test_fraction, seed),
         dataset,
         size,
         overlap,
         scale=scale,
         min_visible=min_visible,
+        min_side=min_side,
         keep_empty=keep_empty,
         seed=seed,
         suffix="." + _choice("tile_format", tile_format, ("png", "jpg")),
@@ -176,8 +191,8 @@ def sample(*, dataset: Path, subset: Path, fraction: float, seed: int) -> Outcom
     return _made("subset", subset)
 
 
-@stage("audit")
-def audit(*, real: Path, synthetic: Path, test: Path, audit: Path) -> Outcome:
+@stage("audit", "page")
+def audit(*, real: Path, synthetic: Path, test: Path, audit: Path, page: Path) -> Outcome:
     """Look for what is wrong with the data: broken boxes, unreadable and duplicate images, places on both sides.
 
     Args:
@@ -185,12 +200,15 @@ def audit(*, real: Path, synthetic: Path, test: Path, audit: Path) -> Outcome:
         synthetic: image set of the synthetic arm.
         test: image set that everything is tested on.
         audit: receives ``audit.json``.
+        page: the HTML file.
     """
     result = audit_sets({"real": ImageSet(real), "synthetic": ImageSet(synthetic), "test": ImageSet(test)})
     audit.mkdir()
     write_json(audit / "audit.json", result.to_dict())
+    render_audit(result.to_dict(), page)
     findings, errors = float(len(result.findings)), float(len(result.errors))
-    return Outcome({"audit": {"kind": "audit", "schema": "aerodet/audit/1"}}, {"findings": findings, "errors": errors})
+    metadata = {"audit": {"kind": "audit", "schema": "aerodet/audit/1"}, "page": {"kind": "report"}}
+    return Outcome(metadata, {"findings": findings, "errors": errors})
 
 
 def _made(name: str, folder: Path) -> Outcome:

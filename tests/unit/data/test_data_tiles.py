@@ -114,3 +114,34 @@ def test_a_set_of_frames_becomes_a_set_of_tiles(tmp_path):
     assert folder_digest(tmp_path / "again") == folder_digest(tmp_path / "tiles")
     tile_images(frames, tmp_path / "jpeg", 48, 0.0, suffix=".jpg")
     assert ImageSet(tmp_path / "jpeg").records[0].file_name == "image_1_x0_y0.jpg"
+
+
+def cut(truncated):
+    """A frame of two aircraft, one of which lies across the border of two tiles, a fifth of it in the second."""
+    frame = np.full((32, 64, 3), 100, np.uint8)
+    frame[8:18, 24:34] = 255
+    record = make_record(1, boxes=[[24, 8, 34, 18], [40, 8, 50, 18]], width=64, height=32)
+    return tile_frame(frame, record, 32, 0.0, min_visible=0.3, truncated=truncated)
+
+
+def test_an_object_that_a_tile_cuts_is_kept_where_enough_of_it_shows():
+    (left, right), report = cut("keep")
+    assert left.record.boxes.tolist() == [[24, 8, 32, 18]]
+    assert right.record.boxes.tolist() == [[8, 8, 18, 18]]
+    assert (right.image[8:18, :2] == 255).all()
+    assert (report.clipped, report.slivers, report.blanked) == (1, 1, 0)
+
+
+def test_an_object_that_a_tile_cuts_can_be_left_out():
+    (left, right), report = cut("drop")
+    assert len(left.record.boxes) == 0
+    assert right.record.boxes.tolist() == [[8, 8, 18, 18]]
+    assert (report.clipped, report.slivers, report.lost) == (0, 2, 1)
+
+
+def test_what_is_left_out_can_be_painted_over():
+    (left, right), report = cut("blank")
+    assert left.record.boxes.tolist() == [[24, 8, 32, 18]]
+    assert (left.image[8:18, 24:32] == 255).all()
+    assert (right.image[8:18, :2] < 110).all()
+    assert (report.slivers, report.blanked) == (1, 1)

@@ -135,7 +135,7 @@ def test_sample_refuses_a_fraction_out_of_range(image_set, tmp_path, fraction):
 
 def test_audit_of_sets_that_share_places_finds_the_leak(image_set, tmp_path):
     sets = {name: image_set(tmp_path / name, 4, seed=seed) for seed, name in enumerate(("real", "synthetic", "test"))}
-    outcome = stages.audit(**sets, audit=tmp_path / "audit")
+    outcome = stages.audit(**sets, audit=tmp_path / "audit", page=tmp_path / "page.html")
     result = json.loads((tmp_path / "audit" / "audit.json").read_text())
     assert outcome.metrics["errors"] > 0
     assert any(finding["kind"] == "leak" for finding in result["findings"])
@@ -144,9 +144,10 @@ def test_audit_of_sets_that_share_places_finds_the_leak(image_set, tmp_path):
 def test_audit_of_sound_sets_finds_nothing(image_set, tmp_path):
     names = ("real", "synthetic", "test")
     sets = {name: image_set(tmp_path / name, 4, seed=seed, place=name) for seed, name in enumerate(names)}
-    outcome = stages.audit(**sets, audit=tmp_path / "audit")
+    outcome = stages.audit(**sets, audit=tmp_path / "audit", page=tmp_path / "page.html")
     assert outcome.metrics == {"findings": 0.0, "errors": 0.0}
-    assert outcome.metadata == {"audit": {"kind": "audit", "schema": "aerodet/audit/1"}}
+    assert outcome.metadata["audit"] == {"kind": "audit", "schema": "aerodet/audit/1"}
+    assert "Nothing was found" in (tmp_path / "page.html").read_text()
 
 
 def test_synthesize_renders_the_same_scenes_for_the_same_seed(tmp_path):
@@ -162,3 +163,18 @@ def test_synthesize_refuses_no_scenes(tmp_path):
     with pytest.raises(SpecError, match="at least 1 scene"):
         stages.synthesize(dataset=tmp_path / "a", look="sensor", count=0, size=64, gsd=2.0, seed=0)
     assert not (tmp_path / "a").exists()
+
+
+def test_a_published_split_is_kept(coco, tmp_path):
+    document = json.loads((coco / "annotations.json").read_text())
+    (coco / "annotations.json").unlink()
+    for split, chosen in (("train", (1, 2, 3)), ("test", (4,))):
+        images = [entry for entry in document["images"] if entry["id"] in chosen]
+        boxes = [entry for entry in document["annotations"] if entry["image_id"] in chosen]
+        content = {**document, "images": images, "annotations": boxes}
+        (coco / f"instances_{split}_aircraft.json").write_text(json.dumps(content))
+    places = {}
+    for part in ("all", "train", "test"):
+        stages.ingest(dataset=tmp_path / part, source=str(coco), part=part, **OPTIONS)
+        places[part] = {record.group for record in ImageSet(tmp_path / part).records}
+    assert places == {"all": {"1", "2", "3"}, "train": {"1", "2", "3"}, "test": {"4"}}

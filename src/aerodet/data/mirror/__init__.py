@@ -1,0 +1,18 @@
+"""Mirrors of data sets in buckets: what was fetched is whole and proved, what was cut off goes on.
+
+::
+
+    report = mirror("s3://rareplanes-public/synthetic/train", "rareplanes/synthetic", MirrorOptions(sample=2000))
+    verify("rareplanes/synthetic")              # reads everything again: [] when all of it is as the manifest says
+
+Bytes come by obstore (Rust), which takes less of a processor than s5cmd and a small part of boto3's; each is written as
+it comes, so memory does not depend on sizes, and a transfer that breaks goes on from the byte where it broke. Every
+object is held against the digest that the server states for it.
+"""
+
+from aerodet.data.mirror._journal import MANIFEST, STATE, verify
+from aerodet.data.mirror._select import Choice
+from aerodet.data.mirror._source import Access
+from aerodet.data.mirror._transfer import MirrorOptions, MirrorReport, mirror
+
+__all__ = ["MANIFEST", "STATE", "Access", "Choice", "MirrorOptions", "MirrorReport", "mirror", "verify"]

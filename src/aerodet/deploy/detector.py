@@ -1,0 +1,49 @@
+"""A detector from whatever of a run is at hand: a run, an export, a graph or a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aerodet.deploy.onnx import OnnxDetector
+from aerodet.detectnet.checkpoint import load_model
+from aerodet.detectnet.device import pick_device
+from aerodet.detectnet.inference import Predictor, TorchPredictor
+from aerodet.detectnet.settings import Settings, settings_of
+from aerodet.detectnet.spec import read_spec
+from aerodet.errors import DataError
+
+__all__ = ["open_detector"]
+
+_GRAPHS = ("model.int8.cpu.onnx", "model.onnx")  # the first that an export has
+_OF_A_RUN = ("artifacts/export-int8/bundle", "artifacts/export-float/bundle")
+
+
+def open_detector(path: Path | str) -> tuple[Predictor, Settings, str]:
+    """Open a detector.
+
+    Args:
+        path: the folder of a run, an export or a checkpoint, or the file of an ONNX graph or a checkpoint; the spec
+            lies beside it.
+
+    Returns:
+        The predictor, its settings, and the file that it is.
+
+    Raises:
+        DataError: there is no detector.
+    """
+    path = Path(path)
+    if (path / "run.json").is_file():
+        path = next((path / place for place in _OF_A_RUN if (path / place).is_dir()), path)
+    if path.is_dir():
+        names = (*_GRAPHS, "model.pt")
+        path = next((path / name for name in names if (path / name).is_file()), path / "model.pt")
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; give a run, an export, an ONNX graph or a checkpoint of aerodet")
+    spec = path.parent / "spec.txt"
+    if not spec.is_file():
+        raise DataError(f"{path} has no spec.txt beside it, which says how its outputs become boxes; put it there")
+    settings = settings_of(read_spec(spec))
+    if path.suffix == ".onnx":
+        return OnnxDetector(path), settings, str(path)
+    model, _ = load_model(path)
+    return TorchPredictor(model, pick_device()), settings, str(path)

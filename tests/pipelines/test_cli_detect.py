@@ -1,0 +1,84 @@
+"""``aerodet detect`` on small scenes, with a network that has seen nothing."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from aerodet.data import encode_image
+from aerodet.deploy import write_bundle
+from aerodet.detectnet.model import DetectNet
+from aerodet.pipelines import cli
+from aerodet.pipelines._specs import arm_spec
+from aerodet.pipelines.profiles import load_profile
+
+
+@pytest.fixture
+def aerodet(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["aerodet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return (caught.value.code or 0, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    profile = load_profile("minimal")
+    network = DetectNet(layers=10, num_classes=1, width=0.25).eval()
+    spec = arm_spec(profile, profile.real, load_graph=False, qat=False)
+    write_bundle(network, tmp_path / "bundle", spec=spec, classes=("aircraft",), size=(128, 128), engines=())
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (150, 200, 3), np.uint8)
+    (tmp_path / "plain.png").write_bytes(encode_image(pixels))
+    options = {"driver": "GTiff", "count": 3, "height": 150, "width": 200, "dtype": "uint8", "crs": "EPSG:32611"}
+    with rasterio.open(tmp_path / "strip.tif", "w", transform=from_origin(5e5, 3.7e6, 1, 1), **options) as file:
+        file.write(np.moveaxis(pixels, -1, 0))
+    return tmp_path / "plain.png", tmp_path / "strip.tif"
+
+
+def test_scenes_get_coco_geojson_and_pictures(aerodet, bundle, scenes, tmp_path):
+    status, output, shown = aerodet("detect", *scenes, "--model", bundle, "--out", "found", "--threshold", 0, "--draw")
+    assert status == 0, shown
+    content = json.loads((tmp_path / "found/detections.json").read_text())
+    assert [entry["file_name"] for entry in content["images"]] == ["plain.png", "strip.tif"]
+    per_image = [sum(a["image_id"] == n for a in content["annotations"]) for n in (1, 2)]
+    assert per_image[0] == per_image[1]  # the same pixels
+    assert output.splitlines()[-1] == f"found: {sum(per_image)} detections on 2 images"
+    for annotation in content["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        assert 0 <= x <= x + w <= 200.01
+        assert 0 <= y <= y + h <= 150.01
+        assert 0 <= annotation["score"] <= 1
+    features = json.loads((tmp_path / "found/strip.geojson").read_text())["features"]
+    assert len(features) == per_image[1]
+    assert sorted(p.name for p in (tmp_path / "found").iterdir()) == [
+        "detections.json",
+        "plain.jpg",
+        "strip.geojson",
+        "strip.jpg",
+    ]
+
+
+def test_what_cannot_be_used_is_told_and_nothing_is_left(aerodet, bundle, scenes, tmp_path):
+    for arguments, sentence in (
+        (["none.png", "--model", bundle], "none.png is not a file"),
+        ([scenes[0], "--model", "nowhere"], "give a run, an export, an ONNX graph or a checkpoint"),
+        ([scenes[0], scenes[0], "--model", bundle], "two images are named plain"),
+    ):
+        status, _, shown = aerodet("detect", *arguments, "--out", "found")
+        assert (status, sentence in shown) == (2, True)
+        assert not (tmp_path / "found").exists()
+    (bundle / "spec.txt").unlink()
+    assert "has no spec.txt beside it" in aerodet("detect", scenes[0], "--model", bundle)[2]
