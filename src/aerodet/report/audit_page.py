@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ class Doubt:
 
 
 def draw_doubts(name: str, images: Images, suspects: Sequence[Suspect], count: int = 24) -> list[Doubt]:
-    """Draw the first suspects of a set.
+    """Draw the first suspects of each kind in turn, so that one kind does not hide the others.
 
     Args:
         name: of the set.
@@ -66,7 +67,7 @@ def draw_doubts(name: str, images: Images, suspects: Sequence[Suspect], count: i
         count: how many.
     """
     doubts = []
-    for suspect in suspects[:count]:
+    for suspect in _in_turn(suspects)[:count]:
         try:
             pixels = images.image(suspect.image)
         except DataError:  # the audit says so itself
@@ -76,6 +77,16 @@ def draw_doubts(name: str, images: Images, suspects: Sequence[Suspect], count: i
             what = f"{images.classes[suspect.label]}, seen as {images.classes[suspect.seen_label]}"
         doubts.append(Doubt(name, images.records[suspect.image].file_name, suspect, what, _crop(pixels, suspect)))
     return doubts
+
+
+def _in_turn(suspects: Sequence[Suspect]) -> list[Suspect]:
+    """Return the gravest of each kind, then the next of each..."""
+    ranks: Counter[str] = Counter()
+    ranked = []
+    for suspect in suspects:
+        ranks[suspect.kind] += 1
+        ranked.append((ranks[suspect.kind], -suspect.doubt, suspect))
+    return [suspect for _, _, suspect in sorted(ranked, key=lambda entry: entry[:2])]
 
 
 def render_audit(result: Mapping[str, Any], out: Path, doubts: Sequence[Doubt] = (), title: str = "Data audit") -> None:

@@ -45,7 +45,8 @@ def test_doubtful_labels_are_shown_with_their_pictures(images, tmp_path):
     seen = [Detections([[40, 40, 70, 70]], [0.8], [0]) for _ in images.records]
     suspects = rank_suspects([(r.boxes, r.labels) for r in images.records], seen)
     doubts = draw_doubts("train", images, suspects, 5)
-    assert [doubt.what for doubt in doubts] == ["labelled, not seen"] * 5
+    says = ["labelled, not seen", "seen, not labelled"]  # each kind in turn
+    assert [doubt.what for doubt in doubts] == [*says, *says, says[0]]
     assert all(doubt.jpeg.startswith(b"\xff\xd8") for doubt in doubts)
     render_audit(audit({"train": images}).to_dict(), tmp_path / "page.html", doubts)
     assert (tmp_path / "page.html").read_text().count("data:image/jpeg;base64") == 5
