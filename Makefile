@@ -23,7 +23,7 @@ run: $(VENV)/.run
 	$(BIN)/aerodet run $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 # mypy does not see an editable install's mapped folders, so it gets them as links.
 lint: $(VENV)/.dev

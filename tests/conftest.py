@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -49,6 +50,15 @@ class S3Server:
             "AWS_CONFIG_FILE": "/nonexistent",
             "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
         }
+
+
+@pytest.fixture(autouse=True)
+def no_stray_log_handlers() -> Iterator[None]:
+    """Take away what ``logging.info`` puts on the root logger: it holds the output of a test that is over."""
+    yield
+    for handler in logging.root.handlers[:]:
+        if type(handler) is logging.StreamHandler:
+            logging.root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
