@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from aerodet.registry import Registry, Version, open_registry
 
 __all__ = ["Registries"]
 
-DATABASE = "registry.db"
+DATABASE, GATE = "registry.db", "gate.json"
 
 
 class Registries:
@@ -31,10 +32,9 @@ class Registries:
         """Return every model with its versions, newest first."""
         found = []
         for folder in self._present():
-            models = folder / "models"
-            names = sorted(path.name for path in models.iterdir() if path.is_dir()) if models.is_dir() else []
-            for name in names:
-                versions = self._registry(folder).versions(name)
+            registry = self._registry(folder)
+            for name in registry.models():
+                versions = registry.versions(name)
                 if versions:
                     rows = [_row(version) for version in reversed(versions)]
                     found.append({"name": name, "registry": str(folder), "versions": rows})
@@ -47,10 +47,12 @@ class Registries:
             UserError: there is none.
         """
         for folder in self._present():
-            for version in self._registry(folder).versions(name):
+            registry = self._registry(folder)
+            for version in registry.versions(name):
                 if str(version.version) == number:
                     tags = [[key, value] for key, value in sorted(version.tags.items())]
-                    return {**_row(version), "tags": tags, "folder": str(version.folder)}
+                    gate = json.loads(registry.read(version, GATE)) if GATE in version.files else None
+                    return {**_row(version), "tags": tags, "gate": gate}
         raise UserError(f"there is no version {number} of a model {name} here")
 
     def _present(self) -> list[Path]:
@@ -73,6 +75,7 @@ def _row(version: Version) -> dict[str, Any]:
         "uri": version.uri,
         "created": version.created.isoformat(),
         "digest": version.digest,
+        "stage": version.stage,
         "aliases": list(version.aliases),
         "run": version.tags.get("run_id", ""),
         "metrics": {name: float(value) for name, value in metrics.items()},

@@ -205,6 +205,7 @@ def test_what_is_published_is_listed_with_its_standing(address, runs):
     _, (model,) = get(address, "models")
     assert model["name"] == "aircraft"
     assert model["versions"][0]["aliases"] == ["challenger"]
+    assert model["versions"][0]["stage"] == "challenger"
     assert model["versions"][0]["digests"] == {"bundle": runs[1]["export"]}
     _, version = get(address, "models/aircraft/1")
     assert version["metrics"] == {"ap50": 79.25, "median_ms": 1.0}
