@@ -41,7 +41,8 @@ function standing(model) {
 
 export async function model([name, number_]) {
   const found = await get(`/api/models/${enc(name)}/${enc(number_)}`);
-  const from = Object.entries(found.digests).map(([what, sha]) => [what, h("span", { class: "links" }, h("a", { href: `#/artifact/${sha}` }, h("code", {}, short(sha))), h("a", { href: `#/lineage/${sha}` }, "lineage"))]);
+  const near = Object.entries(found.digests).filter(([what]) => !what.startsWith("upstream.")); // the lineage has the rest
+  const from = near.map(([what, sha]) => [what, h("span", { class: "links" }, h("a", { href: `#/artifact/${sha}` }, h("code", {}, short(sha))), h("a", { href: `#/lineage/${sha}` }, "lineage"))]);
   const node = h("div", {},
     h("div", { class: "facts" }, names(found).map(alias), h("span", {}, "published ", when(found.created)), h("span", { class: "push" }), found.digests.bundle && h("a", { class: "button", href: `#/lineage/${found.digests.bundle}` }, "Lineage")),
     h("div", { class: "columns" },
