@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -190,18 +190,26 @@ def command(source, folder, *options):
     return [sys.executable, "-c", call, "data", "mirror", source, str(folder), "--jobs", "2", *options]
 
 
+def sizes(parts: Path) -> dict[str, int]:
+    """Bytes of each part in a folder that another process is writing: a part may be moved away meanwhile."""
+    found = {}
+    for path in parts.glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            found[path.name] = path.stat().st_size
+    return found
+
+
 def test_a_killed_process_leaves_what_a_later_call_goes_on_with(source, proxy, tmp_path, server):
     environment = {**os.environ, "AWS_ENDPOINT_URL": proxy.endpoint}
-    process = subprocess.Popen(
-        command(source, tmp_path / "m", "--limit-rate", "1M"), env=environment, stderr=subprocess.DEVNULL
-    )
     parts = tmp_path / "m/.mirror/parts"
     end = time.monotonic() + 30
-    while time.monotonic() < end and not any(p.stat().st_size > 600_000 for p in parts.glob("*")):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    begun = {path.name: path.stat().st_size for path in parts.glob("*")}
+    with subprocess.Popen(
+        command(source, tmp_path / "m", "--limit-rate", "1M"), env=environment, stderr=subprocess.DEVNULL
+    ) as process:
+        while time.monotonic() < end and not any(size > 600_000 for size in sizes(parts).values()):
+            time.sleep(0.02)
+        process.kill()
+    begun = sizes(parts)
     assert max(begun.values()) > 600_000
     proxy.ranges.clear()
     mirror(source, tmp_path / "m", through(proxy))
