@@ -91,7 +91,7 @@ def profile_of(name: str, settings: list[str] | None) -> Profile:
 @contextmanager
 def compiled(profile: Profile) -> Iterator[Path]:
     """Yield the profile's package for a cluster."""
-    from aerodet.pipelines.graph import compile_pipeline
+    from aerodet.pipelines.flows import compile_pipeline
 
     with tempfile.TemporaryDirectory(prefix="aerodet-") as folder:
         yield compile_pipeline(profile, Path(folder) / "pipeline.yaml", cluster=True)

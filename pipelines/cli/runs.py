@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aerodet.errors import UserError
+from aerodet.files import read_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["find_run", "report", "results_tables", "runs"]
+__all__ = ["find_run", "report", "results_tables", "runs", "show_results"]
 
 _ARMS = ("real", "synthetic", "finetune")
 _CHAIN = ("finetune", "pruned", "retrained", "qat", "int8")
@@ -79,6 +80,18 @@ def find_run(run: Path | None, out: Path) -> Path:
     if run is None:
         raise UserError(f"there is no run in {out} yet; `aerodet run` makes one")
     raise UserError(f"{run} holds no run; `aerodet runs` lists the runs")
+
+
+def show_results(folder: Path) -> None:
+    """Print the tables of a run that has ended, and where its files are."""
+    from rich.console import Console
+
+    console = Console(width=None if Console().is_terminal else 120)
+    for table in results_tables(read_json(folder / "results.json")):
+        console.print(table)
+        console.print()
+    for what, name in (("results", "results.json"), ("report", "report.html"), ("record", "run.json")):
+        typer.echo(f"{what:8} {folder / name}")
 
 
 def results_tables(results: dict[str, Any]) -> list[Table]:

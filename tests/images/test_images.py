@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aerodet.pipelines.graph import compile_pipeline
+from aerodet.pipelines.flows import compile_pipeline
 from aerodet.pipelines.profiles import load_profile
 
 ROOT = Path(__file__).parents[2]

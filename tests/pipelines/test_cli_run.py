@@ -9,7 +9,7 @@ import yaml
 from kfp import compiler, dsl
 
 from aerodet.pipelines import RunRecord, cli
-from aerodet.pipelines.cli.run import collect
+from aerodet.pipelines.cli._local import collect
 
 RESULTS = {
     "arms": {"real": {"ap50": 94.21}, "synthetic": {"ap50": 71.6}, "finetune": {"ap50": 91.8}},
@@ -40,7 +40,7 @@ def report(content: str, results: dsl.Output[dsl.Artifact], report: dsl.Output[d
     Path(report.path).write_text("<html></html>")
 
 
-def compile_pipeline(profile, path):
+def compile_pipeline(profile, path, *, flow):
     content = json.dumps({"results": RESULTS, "description": profile.description})
 
     @dsl.pipeline(name="tiny")
@@ -55,7 +55,7 @@ def folder(tmp_path, monkeypatch):
     """A working folder with a profile, and a pipeline of one quick stage in place of the real graph."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(PROFILE))
-    monkeypatch.setitem(sys.modules, "aerodet.pipelines.graph", SimpleNamespace(compile_pipeline=compile_pipeline))
+    monkeypatch.setitem(sys.modules, "aerodet.pipelines.flows", SimpleNamespace(compile_pipeline=compile_pipeline))
     monkeypatch.setitem(sys.modules, "aerodet.pipelines.preflight", SimpleNamespace(check=lambda profile: None))
     return tmp_path
 

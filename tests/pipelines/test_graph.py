@@ -7,7 +7,7 @@ import yaml
 from aerodet import components
 from aerodet.errors import SpecError
 from aerodet.pipelines.check import check_package
-from aerodet.pipelines.graph import compile_pipeline
+from aerodet.pipelines.flows import compile_pipeline
 from aerodet.pipelines.profiles import load_profile, profile_names
 
 CHAIN = ["train-synthetic", "train-finetune", "prune", "train-retrain", "train-qat", "export-int8"]

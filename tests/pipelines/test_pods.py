@@ -3,7 +3,7 @@ import yaml
 
 from aerodet.errors import SpecError
 from aerodet.pipelines.check import check_package
-from aerodet.pipelines.graph import compile_pipeline
+from aerodet.pipelines.flows import compile_pipeline
 from aerodet.pipelines.profiles import load_profile
 
 OWN = {

@@ -26,7 +26,7 @@ from aerodet.detectnet.prune import PruneOptions, prune
 from aerodet.detectnet.quantize import prepare_qat
 from aerodet.detectnet.spec import Inference, parse_message, read_spec
 from aerodet.lineage import read_provenance
-from aerodet.pipelines.graph import compile_pipeline
+from aerodet.pipelines.flows import compile_pipeline
 from aerodet.pipelines.profiles import load_profile
 from aerodet.registry import open_registry
 from aerodet.tao import FLAGS, Command

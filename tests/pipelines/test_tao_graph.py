@@ -8,7 +8,7 @@ from aerodet.detectnet.spec import Inference, parse_message, parse_spec
 from aerodet.errors import SpecError
 from aerodet.pipelines import cli
 from aerodet.pipelines.check import check_package
-from aerodet.pipelines.graph import compile_pipeline
+from aerodet.pipelines.flows import compile_pipeline
 from aerodet.pipelines.profiles import load_profile
 from aerodet.tao import DEPLOY_IMAGE, TRAIN_IMAGE, check_flow
 
