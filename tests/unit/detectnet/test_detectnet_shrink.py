@@ -97,6 +97,13 @@ def test_a_size_that_the_network_has_already_cuts_nothing():
     assert torch.equal(same(torch.ones(1, 3, 64, 64))[0], model(torch.ones(1, 3, 64, 64))[0])
 
 
+def test_what_was_pruned_is_pruned_further():
+    half = prune_to_count(trained(width=0.5), PruneOptions(granularity=16), 1_000_000)
+    tenth = prune_to_count(half, PruneOptions(granularity=16), 200_000)
+    assert count_parameters(tenth)["total"] <= 200_000
+    assert all(tenth.architecture.channels[name] <= channels for name, channels in half.architecture.channels.items())
+
+
 def test_an_excluded_layer_stays_whole(full):
     smaller = prune_to_count(full, PruneOptions(granularity=16, excluded=("conv1",)), 444_000)
     assert smaller.architecture.channels["conv1"] == 64
