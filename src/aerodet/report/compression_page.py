@@ -145,7 +145,7 @@ def scatter_chart(
     parts.append(text(_RIGHT, _BOTTOM + 38, unit, class_="name", anchor="end"))
     parts.append(text(_LEFT - 30, 11, "AP50 of INT8", class_="name", anchor="start"))
     parts += [line((_LEFT, up(least)), (_RIGHT, up(least)), "budget")]
-    parts.append(text(_RIGHT, up(least) - 5, "budget", class_="name", anchor="end"))
+    parts.append(text(_LEFT + 4, up(least) - 5, "budget", class_="name", anchor="start"))
     steps = _steps(points, measure)
     parts.append(
         path([(across(bend(measure(p))), up(p.ap50)) for p in steps], "thread") if len(steps) > 1 else Markup()
@@ -216,7 +216,7 @@ def _plain(value: float) -> str:
 
 
 def _size(value: float) -> str:
-    return byte_size(round(value))
+    return f"{value / 1e6:g} MB" if value >= 1e6 else f"{value / 1e3:g} kB"
 
 
 def _change(value: float, reference: float) -> str:
