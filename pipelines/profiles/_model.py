@@ -176,11 +176,13 @@ class Compress(_Section):
         ["l2", "taylor"], description="a branch of the search for each measure of a channel's importance"
     )
     controls: Annotated[list[Literal["narrow", "narrow-distilled", "one-shot"]], OneOrMore] = Field(
-        ["narrow"], description="what pruning has to beat: narrow networks from scratch, pruning in one go"
+        ["narrow", "one-shot"], description="what a branch has to beat: narrow networks from scratch, pruning in one go"
     )
     retrain: Arm | None = Field(None, description="of each point; `retrain` with distillation by default")
     qat: Arm | None = Field(None, description="of each point; `qat` with distillation by default")
-    distillation: Annotated[float, Field(ge=0)] = Field(1.0, description="of `retrain` and `qat` where they say none")
+    distillation: Annotated[float, Field(ge=0)] = Field(
+        0.15, description="of `retrain` and `qat` where they say none; measured in docs/compress.md"
+    )
 
     @model_validator(mode="after")
     def _all_different(self) -> Self:

@@ -124,6 +124,7 @@ def test_the_points_are_one_table():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # 25 stages, each a process that imports torch: a minute on idle cores
 def test_a_search_from_a_checkpoint_of_ones_own(aerodet, checkpoint, tmp_path):
     teacher = checkpoint()
     choices = ("--model", teacher, "--sizes", "3", "--importance", "l2", "--budget-ap", "1", "--name", "first")

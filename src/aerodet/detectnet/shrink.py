@@ -25,8 +25,8 @@ from aerodet.errors import SpecError
 __all__ = ["GRANULARITY", "narrow_width", "parameter_count", "prune_to_count", "smallest_count"]
 
 GRANULARITY: Mapping[str, int] = {
-    # ONNX Runtime's INT8 kernels with AVX-512 VNNI work on 16 output channels at once: of the channels from one multiple
-    # of 16 to the next, the first eight cost about twice what the second eight do (docs/compress.md has the table).
+    # ONNX Runtime's INT8 kernels with AVX-512 VNNI work on 16 output channels at once: from one multiple
+    # of 16 to the next, the first eight channels cost about twice what the second eight do (table in docs/compress.md).
     "cpu": 16,
     # TensorRT keeps INT8 activations for its tensor core kernels in the format CHW32, 32 channels to a vector, and pads
     # what is no multiple of it. Source: TensorRT's API reference, TensorFormat.CHW32.

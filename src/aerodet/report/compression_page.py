@@ -144,8 +144,9 @@ def scatter_chart(
     parts.append(line((_LEFT, _BOTTOM), (_RIGHT, _BOTTOM), "axis"))
     parts.append(text(_RIGHT, _BOTTOM + 38, unit, class_="name", anchor="end"))
     parts.append(text(_LEFT - 30, 11, "AP50 of INT8", class_="name", anchor="start"))
-    parts += [line((_LEFT, up(least)), (_RIGHT, up(least)), "budget")]
-    parts.append(text(_LEFT + 4, up(least) - 5, "budget", class_="name", anchor="start"))
+    if least >= low:  # a budget that allows any AP50 has no line
+        parts.append(line((_LEFT, up(least)), (_RIGHT, up(least)), "budget"))
+        parts.append(text(_LEFT + 4, up(least) - 5, "budget", class_="name", anchor="start"))
     steps = _steps(points, measure)
     parts.append(
         path([(across(bend(measure(p))), up(p.ap50)) for p in steps], "thread") if len(steps) > 1 else Markup()

@@ -140,6 +140,11 @@ def test_the_page_shows_every_point_in_every_chart_and_loads_nothing(tmp_path):
     assert found.sentence() in text
 
 
+def test_a_budget_that_allows_anything_has_no_line_in_the_charts(tmp_path):
+    assert page_of(search(point("l2-10", 88.5)), tmp_path).count('class="budget"') == 3
+    assert 'class="budget"' not in page_of(search(point("l2-10", 1.0), budget=95.0), tmp_path)
+
+
 def test_a_page_without_a_chosen_point_says_so(tmp_path):
     text = page_of(search(point("l2-10", 70.0)), tmp_path)
     assert "No network keeps AP50 within 2 points" in text
