@@ -10,6 +10,7 @@ import typer
 import aerodet
 from aerodet.errors import AerodetError
 from aerodet.pipelines.cli import (
+    compress,
     data,
     detect,
     diff,
@@ -41,6 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run.run)
+app.command()(compress.compress)
 app.command()(runs.runs)
 app.command()(runs.report)
 app.command()(lineage.lineage)
