@@ -180,8 +180,8 @@ class _Mirror:
         lines = [Line(self._route) for _ in range(jobs)] if self._route else [None] * jobs
         with progress("mirroring", self._report.objects, done=present) as bar, ExitStack() as stack:
             self._meter = Meter(total, self._options.limit, bar)
-            for line in filter(None, lines):
-                stack.callback(line.close)
+            for opened in filter(None, lines):
+                stack.callback(opened.close)
             pool = stack.enter_context(ThreadPoolExecutor(jobs))
             stack.callback(self._stop, lines)
             queue = deque(wanted)
