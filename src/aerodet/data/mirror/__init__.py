@@ -7,7 +7,7 @@
 
 Large objects come by obstore (Rust) and are written as they come, so memory does not depend on sizes, and a transfer
 that breaks goes on from the byte where it broke. Objects of up to a megabyte come whole by plain connections in
-threads, which takes half the processor time; one that does not is fetched as large ones are. Every object is held
+threads, for a quarter less of the processor; one that does not is fetched as large ones are. Every object is held
 against the digest that the server states for it.
 """
 
