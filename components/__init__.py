@@ -8,6 +8,7 @@ from aerodet.components.audit import audit
 from aerodet.components.benchmark import benchmark
 from aerodet.components.evaluate import evaluate
 from aerodet.components.export import export
+from aerodet.components.gap import gap
 from aerodet.components.gate import gate
 from aerodet.components.gather import gather
 from aerodet.components.ingest import ingest
@@ -35,6 +36,7 @@ __all__ = [
     "benchmark",
     "evaluate",
     "export",
+    "gap",
     "gate",
     "gather",
     "ingest",

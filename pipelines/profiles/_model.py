@@ -16,6 +16,7 @@ __all__ = [
     "Data",
     "Embedded",
     "Export",
+    "Gap",
     "Gate",
     "Model",
     "Profile",
@@ -208,6 +209,16 @@ class Gate(_Section):
     )
 
 
+class Gap(_Section):
+    """How real and synthetic images are held against each other; see docs/sweep.md."""
+
+    images: Count = Field(300, description="looked at in each set; labels are those of all")
+    real_gsd: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="m/px of the real images as trained on; 0: what they say of themselves"
+    )
+    synthetic_gsd: Annotated[float, Field(ge=0)] = Field(0.0, description="the same of the synthetic images")
+
+
 class Profile(_Section):
     """A whole run.
 
@@ -235,6 +246,7 @@ class Profile(_Section):
     backend: Literal["torch", "tao"] = "torch"
     tao: Tao = Tao()  # type: ignore[call-arg]
     gate: Gate = Gate()  # type: ignore[call-arg]
+    gap: Gap = Gap()  # type: ignore[call-arg]
     publish: Publish = Publish()
     cluster: Cluster = Cluster()  # type: ignore[call-arg]
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aerodet.stages._data import audit, gather, ingest, sample, synthesize
     from aerodet.stages._evaluate import benchmark, evaluate
     from aerodet.stages._export import export, publish
+    from aerodet.stages._gap import gap
     from aerodet.stages._gate import gate
     from aerodet.stages._report import report
     from aerodet.stages._review import review
@@ -31,6 +32,7 @@ __all__ = [
     "evaluate",
     "execute",
     "export",
+    "gap",
     "gate",
     "gather",
     "ingest",
@@ -54,6 +56,7 @@ _HOMES = {
     "_data": ("audit", "gather", "ingest", "sample", "synthesize"),
     "_evaluate": ("benchmark", "evaluate"),
     "_export": ("export", "publish"),
+    "_gap": ("gap",),
     "_gate": ("gate",),
     "_report": ("report",),
     "_tao": ("tao_collect", "tao_metrics", "tao_records", "tao_score"),
