@@ -6,6 +6,7 @@ One folder a stage; ``component.py`` is declaration only. What a stage does is t
 
 from aerodet.components.audit import audit
 from aerodet.components.benchmark import benchmark
+from aerodet.components.curve import curve
 from aerodet.components.evaluate import evaluate
 from aerodet.components.export import export
 from aerodet.components.gap import gap
@@ -17,6 +18,7 @@ from aerodet.components.publish import publish
 from aerodet.components.report import report
 from aerodet.components.review import review
 from aerodet.components.sample import sample
+from aerodet.components.sweep_report import sweep_report
 from aerodet.components.synthesize import synthesize
 from aerodet.components.tao_collect import tao_collect
 from aerodet.components.tao_engine import tao_engine
@@ -34,6 +36,7 @@ from aerodet.components.train import train
 __all__ = [
     "audit",
     "benchmark",
+    "curve",
     "evaluate",
     "export",
     "gap",
@@ -45,6 +48,7 @@ __all__ = [
     "report",
     "review",
     "sample",
+    "sweep_report",
     "synthesize",
     "tao_collect",
     "tao_engine",

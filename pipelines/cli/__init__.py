@@ -24,6 +24,7 @@ from aerodet.pipelines.cli import (
     schedule,
     spec,
     submit,
+    sweep,
     synth,
     tao,
     trigger,
@@ -41,6 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run.run)
+app.command()(sweep.sweep)
 app.command()(runs.runs)
 app.command()(runs.report)
 app.command()(lineage.lineage)

@@ -95,8 +95,13 @@ def show_results(folder: Path) -> None:
 
 
 def results_tables(results: dict[str, Any]) -> list[Table]:
-    """Return the tables of a run: the arms, and the chain from the finetune arm to the INT8 engine."""
+    """Return the tables of a run: the arms, and the chain from the finetune arm to the INT8 engine; or a sweep's."""
     from rich.table import Table
+
+    if "sweep" in results:
+        from aerodet.pipelines.cli.sweep import sweep_table
+
+        return [sweep_table(results)]
 
     arms = Table(title="Arms", box=None, header_style="bold", title_justify="left")
     arms.add_column("trained on")

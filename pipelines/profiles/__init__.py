@@ -13,6 +13,7 @@ from aerodet.pipelines.profiles._model import (
     Profile,
     Prune,
     Publish,
+    Sweep,
     Tao,
     Training,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "Retry",
     "Secret",
     "StagePods",
+    "Sweep",
     "Tao",
     "Toleration",
     "Training",

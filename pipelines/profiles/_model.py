@@ -22,6 +22,7 @@ __all__ = [
     "Profile",
     "Prune",
     "Publish",
+    "Sweep",
     "Tao",
     "Training",
 ]
@@ -219,6 +220,24 @@ class Gap(_Section):
     synthetic_gsd: Annotated[float, Field(ge=0)] = Field(0.0, description="the same of the synthetic images")
 
 
+class Sweep(_Section):
+    """The points of `aerodet sweep`."""
+
+    fractions: Annotated[list[Annotated[float, Field(ge=0, le=100)]], Field(min_length=1)] = Field(
+        [0, 1, 2, 5, 10, 25, 50, 100], description="of the real images, percent; 0: synthetic images alone"
+    )
+    frames: list[Count] = Field([1], description="points of so many whole real frames; none: an empty list")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        for name, values in (("fractions", self.fractions), ("frames", self.frames)):
+            if twice := [value for at, value in enumerate(values) if value in values[:at]]:
+                raise ValueError(f"`{name}` has {twice[0]:g} twice; give each once")
+        if not any(self.fractions) and not self.frames:
+            raise ValueError("without a fraction above 0 there is no real image in the sweep; give one, such as 10")
+        return self
+
+
 class Profile(_Section):
     """A whole run.
 
@@ -247,6 +266,7 @@ class Profile(_Section):
     tao: Tao = Tao()  # type: ignore[call-arg]
     gate: Gate = Gate()  # type: ignore[call-arg]
     gap: Gap = Gap()  # type: ignore[call-arg]
+    sweep: Sweep = Sweep()  # type: ignore[call-arg]
     publish: Publish = Publish()
     cluster: Cluster = Cluster()  # type: ignore[call-arg]
 

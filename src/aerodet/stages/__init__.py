@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aerodet.stages._gate import gate
     from aerodet.stages._report import report
     from aerodet.stages._review import review
+    from aerodet.stages._sweep import curve, sweep_report
     from aerodet.stages._tao import tao_collect, tao_metrics, tao_records, tao_score
     from aerodet.stages._train import prune, train
 
@@ -29,6 +30,7 @@ __all__ = [
     "Stage",
     "audit",
     "benchmark",
+    "curve",
     "evaluate",
     "execute",
     "export",
@@ -43,6 +45,7 @@ __all__ = [
     "run",
     "sample",
     "stage",
+    "sweep_report",
     "synthesize",
     "tao_collect",
     "tao_metrics",
@@ -61,6 +64,7 @@ _HOMES = {
     "_report": ("report",),
     "_tao": ("tao_collect", "tao_metrics", "tao_records", "tao_score"),
     "_review": ("review",),
+    "_sweep": ("curve", "sweep_report"),
     "_train": ("prune", "train"),
 }
 
