@@ -40,11 +40,13 @@ def sweep(
     test: TestOption = None,
     fractions: Annotated[
         str | None,
-        typer.Option(metavar="PERCENT,…", help="Shares of the real images; 0: none. By default 0,1,2,5,10,25,50,100."),
+        typer.Option(metavar="PERCENT,…", help="Shares of the real images; 0: none. Else the profile's: 0,1,2,5,10,…"),
     ] = None,
     frames: Annotated[
         str | None,
-        typer.Option(metavar="COUNT,…", help="Points of so many whole real frames; 0: no such point. By default 1."),
+        typer.Option(
+            metavar="COUNT,…", help="Points of so many whole frames; 0: no such point. Else the profile's: 1."
+        ),
     ] = None,
     setting: SettingOption = None,
     seed: SeedOption = None,
