@@ -8,8 +8,10 @@ from aerodet.components.audit import audit
 from aerodet.components.benchmark import benchmark
 from aerodet.components.candidate import candidate
 from aerodet.components.compare import compare
+from aerodet.components.curve import curve
 from aerodet.components.evaluate import evaluate
 from aerodet.components.export import export
+from aerodet.components.gap import gap
 from aerodet.components.gate import gate
 from aerodet.components.gather import gather
 from aerodet.components.ingest import ingest
@@ -18,6 +20,7 @@ from aerodet.components.publish import publish
 from aerodet.components.report import report
 from aerodet.components.review import review
 from aerodet.components.sample import sample
+from aerodet.components.sweep_report import sweep_report
 from aerodet.components.synthesize import synthesize
 from aerodet.components.tao_collect import tao_collect
 from aerodet.components.tao_engine import tao_engine
@@ -37,8 +40,10 @@ __all__ = [
     "benchmark",
     "candidate",
     "compare",
+    "curve",
     "evaluate",
     "export",
+    "gap",
     "gate",
     "gather",
     "ingest",
@@ -47,6 +52,7 @@ __all__ = [
     "report",
     "review",
     "sample",
+    "sweep_report",
     "synthesize",
     "tao_collect",
     "tao_engine",

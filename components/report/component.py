@@ -12,6 +12,7 @@ def report(
     subset: dsl.Input[dsl.Dataset],
     synthetic: dsl.Input[dsl.Dataset],
     audit: dsl.Input[dsl.Artifact],
+    gap: dsl.Input[dsl.Artifact],
     model_real: dsl.Input[dsl.Model],
     model_synthetic: dsl.Input[dsl.Model],
     model_finetune: dsl.Input[dsl.Model],
@@ -46,6 +47,7 @@ def report(
         subset: The part of it that the finetune arm got.
         synthetic: Image set of the synthetic arm.
         audit: What the audit found.
+        gap: Statistics of the real and the synthetic set.
         model_real: Checkpoint of the real arm.
         model_synthetic: Checkpoint of the synthetic arm.
         model_finetune: Checkpoint of the finetune arm.

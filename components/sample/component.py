@@ -12,15 +12,17 @@ def sample(
     metrics: dsl.Output[dsl.Metrics],
     fraction: float,
     seed: int,
+    frames: int = 0,
 ):
-    """Take a fraction of every place's images: the few that somebody would label.
+    """Take a fraction of every place's images, or a few whole frames: what somebody would label.
 
     Args:
         dataset: Image set.
         subset: The smaller image set.
         metrics: Images and boxes.
-        fraction: Of the images, above 0 and at most 1.
+        fraction: Of the images, above 0 and at most 1; without meaning where ``frames`` are asked for.
         seed: Of the choice.
+        frames: That are taken with all their tiles, from those that show an object; 0: take a fraction.
     """
     from aerodet import stages
 

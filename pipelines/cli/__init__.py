@@ -25,6 +25,7 @@ from aerodet.pipelines.cli import (
     schedule,
     spec,
     submit,
+    sweep,
     synth,
     tao,
     trigger,
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(compress.compress)
+app.command()(sweep.sweep)
 app.command()(runs.runs)
 app.command()(runs.report)
 app.command()(lineage.lineage)

@@ -22,6 +22,7 @@ __all__ = [
     "ContextOption",
     "DexOption",
     "ExperimentOption",
+    "FlowOption",
     "ForwardOption",
     "HostOption",
     "KfpNamespaceOption",
@@ -58,6 +59,7 @@ ForwardOption = Annotated[bool, typer.Option("--port-forward", help="Reach the A
 UserOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="User to be, where a port-forward goes past the login.")
 ]
+FlowOption = Annotated[str, typer.Option(help="What is run: main, or another flow such as sweep.")]
 ProfileOption = Annotated[str, typer.Option(help="Name of a profile or a YAML file.")]
 SettingOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the profile; repeatable.")
@@ -89,15 +91,17 @@ def profile_of(name: str, settings: list[str] | None) -> Profile:
 
 
 @contextmanager
-def compiled(profile: Profile) -> Iterator[Path]:
-    """Yield the profile's package for a cluster."""
+def compiled(profile: Profile, flow: str = "main") -> Iterator[Path]:
+    """Yield the package of a profile's flow for a cluster."""
     from aerodet.pipelines.flows import compile_pipeline
 
     with tempfile.TemporaryDirectory(prefix="aerodet-") as folder:
-        yield compile_pipeline(profile, Path(folder) / "pipeline.yaml", cluster=True)
+        yield compile_pipeline(profile, Path(folder) / "pipeline.yaml", cluster=True, flow=flow)
 
 
-def parameters_of(given: list[str] | None, *, run_id: str, registry: str | None, state: str | None) -> dict[str, Any]:
+def parameters_of(
+    given: list[str] | None, *, run_id: str, registry: str | None, state: str | None, publishes: bool = True
+) -> dict[str, Any]:
     """Return the run's parameters.
 
     Args:
@@ -105,14 +109,19 @@ def parameters_of(given: list[str] | None, *, run_id: str, registry: str | None,
         run_id: what the run is called.
         registry: address of the model registry, as the pods see it.
         state: where trainings keep their checkpoints, as the pods see it.
+        publishes: the flow needs a registry; one that does not has no such parameter.
 
     Raises:
-        UserError: there is no registry, or a pair is none.
+        UserError: there is no registry, or one too many, or a pair is none.
     """
     from aerodet.pipelines.cluster.runs import parameter_values
 
     values = parameter_values(given or [])
     registry = values.get("registry", registry)
+    if not publishes:
+        if registry:
+            raise UserError("this flow publishes nothing; leave out --registry")
+        return values | {"run_id": values.get("run_id", run_id)} | ({"state": state} if state else {})
     if not registry:
         raise UserError("say where the model goes: --registry ADDRESS, as the pods see it, such as /data/registry")
     values |= {"run_id": values.get("run_id", run_id), "registry": registry}

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from aerodet.data import Audit, CocoReport, Images
+    from aerodet.gap import Gap
 
-__all__ = ["Form", "app", "audit", "convert"]
+__all__ = ["Form", "app", "audit", "convert", "gap"]
 
 app = typer.Typer(help="Labelled images: look at them, change their form.", no_args_is_help=True)
 app.command()(mirror.mirror)
@@ -159,6 +160,65 @@ def convert(
         report = write(opened, destination, how=images.value)
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in report.to_dict().items())
     typer.echo(f"{destination}: {counts}")
+
+
+@app.command()
+def gap(
+    real: Annotated[Path, typer.Argument(metavar="REAL", help="A COCO, KITTI or YOLO folder, or an image set.")],
+    synthetic: Annotated[Path, typer.Argument(metavar="SYNTHETIC", help="The same of synthetic images.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the comparison as a page.")] = None,
+    classes: Classes = None,
+    images: Annotated[int, typer.Option(min=2, help="Images looked at in each set; labels are those of all.")] = 300,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw of the images.")] = 0,
+    real_gsd: Annotated[
+        float, typer.Option(min=0, help="Metres a pixel of the real images; 0: what they say of themselves.")
+    ] = 0.0,
+    synthetic_gsd: Annotated[float, typer.Option(min=0, help="The same of the synthetic images.")] = 0.0,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Say how far synthetic images are from real ones: light, colour, spectrum, size, shape and number of boxes.
+
+    Compare what a detector would be trained on: tiles with scenes of the same size and ground sample distance.
+    """
+    from rich.console import Console
+
+    from aerodet.gap import compare, measure
+    from aerodet.report.gap import GapData
+    from aerodet.report.gap_page import crop_images, render_gap
+
+    places = {"real": (real, real_gsd), "synthetic": (synthetic, synthetic_gsd)}
+    sets = {name: _open(folder, classes, "fix", "fix") for name, (folder, _) in places.items()}
+    figures = {
+        name: measure(opened, count=images, seed=seed, gsd=places[name][1], name=name) for name, opened in sets.items()
+    }
+    found = compare(figures["real"], figures["synthetic"], seed=seed)
+    if out is not None:
+        crops = {name: crop_images(opened, seed=seed) for name, opened in sets.items()}
+        render_gap(GapData(found.to_dict(), crops), out)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2))
+        return
+    Console(width=None if Console().is_terminal else 120).print(_distances(found))
+    typer.echo(found.sentence)
+    if out is not None:
+        typer.echo(str(out))
+
+
+def _distances(found: Gap) -> Table:
+    from rich.table import Table
+
+    from aerodet.gap import STATISTICS
+
+    table = Table(box=None, header_style="bold")
+    for heading in ("statistic", "real, median", "synthetic, median", "distance", "real to itself"):
+        table.add_column(heading, justify="left" if heading == "statistic" else "right")
+    for comparison in found.comparisons:
+        entry = comparison.to_dict()
+        medians = [entry[side].get("p50") if entry[side] else None for side in ("real", "synthetic")]
+        figures = [*medians, entry["distance"], entry["own"]]
+        table.add_row(STATISTICS[comparison.key].label, *("" if f is None else f"{f:.2f}" for f in figures))
+    return table
 
 
 def _write_page(page: Path, sets: dict[str, Images], result: Audit, model: Path | None) -> None:

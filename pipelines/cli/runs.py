@@ -95,11 +95,15 @@ def show_results(folder: Path) -> None:
 
 
 def results_tables(results: dict[str, Any]) -> list[Table]:
-    """Return the tables of a run: the arms, and the chain from the finetune arm to the INT8 engine; or the points."""
+    """Return the tables of a run: of the main flow its arms and its chain, of another flow its points."""
     from rich.table import Table
 
     if results.get("flow") == "compress":
         return [_points_table(results)]
+    if "sweep" in results:
+        from aerodet.pipelines.cli.sweep import sweep_table
+
+        return [sweep_table(results)]
     arms = Table(title="Arms", box=None, header_style="bold", title_justify="left")
     arms.add_column("trained on")
     arms.add_column("AP50, %", justify="right")

@@ -17,6 +17,7 @@ from aerodet.pipelines.cli._cluster import (
     ContextOption,
     DexOption,
     ExperimentOption,
+    FlowOption,
     ForwardOption,
     HostOption,
     KfpNamespaceOption,
@@ -45,6 +46,7 @@ __all__ = ["submit"]
 def submit(
     profile: ProfileOption = "cluster",
     setting: SettingOption = None,
+    flow: FlowOption = "main",
     param: ParameterOption = None,
     registry: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Model registry, as the pods see it.")] = None,
     state: Annotated[
@@ -83,7 +85,7 @@ def submit(
         _watch(connect(access), follow, out, root, timeout)
         return
     chosen = profile_of(profile, setting)
-    with compiled(chosen) as package:
+    with compiled(chosen, flow) as package:
         if dry_run is not None:
             with atomic_path(dry_run) as partial:
                 shutil.copyfile(package, partial)
@@ -92,8 +94,10 @@ def submit(
         from aerodet.pipelines.cluster import connect
         from aerodet.pipelines.cluster import submit as start
 
-        label = pipeline or f"aerodet-{chosen.name}"
-        parameters = parameters_of(param, run_id=name or label, registry=registry, state=state)
+        label = pipeline or "-".join(["aerodet", *([flow] if flow != "main" else []), chosen.name])
+        parameters = parameters_of(
+            param, run_id=name or label, registry=registry, state=state, publishes=flow == "main"
+        )
         api = connect(access)
         run = start(
             api,

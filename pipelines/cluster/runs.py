@@ -251,7 +251,7 @@ def fetch(api: Api, run_id: str, folder: Path, *, root: str | None = None) -> li
     found: dict[str, bytes] = {}
     try:
         pipeline = _spec(api, run).get("pipelineInfo", {}).get("name", "")
-        found = _from_store(open_store(place), f"{pipeline}/{run_id}/report/")
+        found = _from_store(open_store(place), f"{pipeline}/{run_id}/{_report_task(api, run)}/")
     except AerodetError as error:
         trouble = error
     for file, output in _RESULTS.items():
@@ -269,6 +269,11 @@ def fetch(api: Api, run_id: str, folder: Path, *, root: str | None = None) -> li
     return paths
 
 
+def _report_task(api: Api, run: Any) -> str:
+    """Return what KFP calls the stage that a person sees as ``report``: a sweep's component is another."""
+    return next((key for key, name in _names(api, run).items() if name == "report"), "report")
+
+
 def _from_store(store: Store, prefix: str) -> dict[str, bytes]:
     """Return the files among the report's artifacts: ``<pipeline>/<run>/report/[<salt>/]<output>[/<file>]``."""
     newest: dict[str, tuple[Any, str]] = {}
@@ -282,7 +287,8 @@ def _from_store(store: Store, prefix: str) -> dict[str, bytes]:
 def _from_api(api: Api, run: Any, output: str) -> bytes | None:
     """Return an output of stage report by the API's artifact endpoint, or None where that does not know it."""
     details = (run.run_details.task_details if run.run_details else None) or ()
-    nodes = [d.pod_name or d.task_id for d in details if d.display_name == "report" and (d.pod_name or d.task_id)]
+    names = ("report", _report_task(api, run))
+    nodes = [d.pod_name or d.task_id for d in details if d.display_name in names and (d.pod_name or d.task_id)]
     client = api.client.runs.run_service_get_run.__self__.api_client
     for node in nodes:
         path = f"/apis/v2beta1/runs/{run.run_id}/nodes/{node}/artifacts/{output}:read"

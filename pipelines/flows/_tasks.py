@@ -10,7 +10,7 @@ from aerodet.pipelines._specs import arm_spec
 from aerodet.pipelines.profiles import Arm, Profile
 from aerodet.synth import look_text
 
-__all__ = ["Run", "evaluate_model", "image_sets", "train_arm"]
+__all__ = ["Run", "compare_sets", "evaluate_model", "image_sets", "train_arm"]
 
 _TEST_WORLD, _SYNTHETIC_WORLD = 1_000_003, 2_000_003  # added to the seed: worlds that share no airport
 
@@ -54,6 +54,7 @@ def train_arm(
     teacher: PipelineArtifactChannel | None = None,
     qat: bool = False,
 ) -> PipelineArtifactChannel:
+    """Train an arm; ``mix`` is drawn from as the arm's ``synthetic_share`` says."""
     options = {"init": init} if init is not None else {}
     if mix is not None and arm.synthetic_share > 0:
         options |= {"synthetic": mix, "synthetic_share": arm.synthetic_share}
@@ -78,6 +79,13 @@ def evaluate_model(
 ) -> PipelineArtifactChannel:
     task = components.evaluate(model=model, dataset=test, graph=graph)
     return task.set_display_name(f"evaluate-{name.replace('_', '-')}").outputs["evaluation"]
+
+
+def compare_sets(run: Run, sets: dict[str, PipelineArtifactChannel]) -> PipelineArtifactChannel:
+    """Hold the synthetic images against the real ones."""
+    gap = run.profile.gap
+    task = components.gap(real=sets["real"], synthetic=sets["synthetic"], seed=run.seed, **gap.model_dump())
+    return task.outputs["gap"]
 
 
 def _render(

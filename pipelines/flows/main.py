@@ -20,7 +20,7 @@ from kfp.dsl.pipeline_channel import PipelineArtifactChannel
 from aerodet import components
 from aerodet.pipelines._pods import pipeline_config, place_pods
 from aerodet.pipelines.flows._tao import TaoGraph
-from aerodet.pipelines.flows._tasks import Run, evaluate_model, image_sets, train_arm
+from aerodet.pipelines.flows._tasks import Run, compare_sets, evaluate_model, image_sets, train_arm
 from aerodet.pipelines.profiles import Profile
 
 __all__ = ["build_pipeline"]
@@ -87,6 +87,7 @@ def build_pipeline(profile: Profile, *, cluster: bool = False) -> dsl.graph_comp
         components.report(
             **sets,
             audit=audit.outputs["audit"],
+            gap=compare_sets(run, sets),
             **{f"model_{name}": model for name, model in models.items()},
             **{f"evaluation_{name}": evaluation for name, evaluation in evaluations.items()},
             float_bundle=bundles["float"],

@@ -17,11 +17,13 @@ __all__ = [
     "Data",
     "Embedded",
     "Export",
+    "Gap",
     "Gate",
     "Model",
     "Profile",
     "Prune",
     "Publish",
+    "Sweep",
     "Tao",
     "Training",
 ]
@@ -243,6 +245,34 @@ class Gate(_Section):
     )
 
 
+class Gap(_Section):
+    """How real and synthetic images are held against each other; see docs/sweep.md."""
+
+    images: Count = Field(300, description="looked at in each set; labels are those of all")
+    real_gsd: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="m/px of the real images as trained on; 0: what they say of themselves"
+    )
+    synthetic_gsd: Annotated[float, Field(ge=0)] = Field(0.0, description="the same of the synthetic images")
+
+
+class Sweep(_Section):
+    """The points of `aerodet sweep`."""
+
+    fractions: Annotated[list[Annotated[float, Field(ge=0, le=100)]], Field(min_length=1)] = Field(
+        [0, 1, 2, 5, 10, 25, 50, 100], description="of the real images, percent; 0: synthetic images alone"
+    )
+    frames: list[Count] = Field([1], description="points of so many whole real frames; none: an empty list")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        for name, values in (("fractions", self.fractions), ("frames", self.frames)):
+            if twice := [value for at, value in enumerate(values) if value in values[:at]]:
+                raise ValueError(f"`{name}` has {twice[0]:g} twice; give each once")
+        if not any(self.fractions) and not self.frames:
+            raise ValueError("without a fraction above 0 there is no real image in the sweep; give one, such as 10")
+        return self
+
+
 class Profile(_Section):
     """A whole run.
 
@@ -271,6 +301,8 @@ class Profile(_Section):
     backend: Literal["torch", "tao"] = "torch"
     tao: Tao = Tao()  # type: ignore[call-arg]
     gate: Gate = Gate()  # type: ignore[call-arg]
+    gap: Gap = Gap()  # type: ignore[call-arg]
+    sweep: Sweep = Sweep()  # type: ignore[call-arg]
     publish: Publish = Publish()
     cluster: Cluster = Cluster()  # type: ignore[call-arg]
 

@@ -132,6 +132,29 @@ def test_audit_tells_of_broken_boxes_and_leaks(aerodet, tmp_path):
     assert content["sets"]["b"]["images"] == 1
 
 
+def test_gap_compares_two_folders_of_any_form(aerodet, tmp_path):
+    write_coco(tmp_path / "real", [[5, 5, 20, 20], [10, 10, 30, 8]])
+    assert aerodet("synth", "--out", "scenes", "--count", 3, "--size", 128, "--gsd", 1.0)[0] == 0
+    status, output, _ = aerodet("data", "gap", "real", "scenes", "--out", "gap.html", "--real-gsd", 0.5)
+    assert status == 0
+    pixels, metres = (line.split() for line in output.splitlines() if "Box size" in line)
+    assert pixels[2] == "17.75"  # the mean of √400 and √240
+    assert metres[5] == "8.87"
+    assert "The synthetic images are furthest from the real ones in " in output
+    assert (tmp_path / "gap.html").read_text().startswith("<!doctype html>")
+    status, output, _ = aerodet("data", "gap", "real", "scenes", "--json", "--images", 2)
+    assert status == 0
+    assert json.loads(output)["sets"]["synthetic"]["measured"] == 2
+
+
+def test_gap_refuses_what_is_not_there(aerodet, tmp_path):
+    write_coco(tmp_path / "real", [[5, 5, 20, 20]])
+    status, output, shown = aerodet("data", "gap", "real", "nowhere", "--out", "gap.html")
+    assert (status, output) == (2, "")
+    assert shown == "error: nowhere does not exist; give a folder of labelled images\n"
+    assert not (tmp_path / "gap.html").exists()
+
+
 def test_convert_writes_kitti_and_tiles(aerodet, tmp_path):
     write_coco(tmp_path / "source", [[5, 5, 20, 20], [10, 10, 30, 8]])
     status, output, _ = aerodet("data", "convert", "source", "kitti", "--to", "kitti")

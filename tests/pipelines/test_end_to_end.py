@@ -189,7 +189,7 @@ def test_an_engine_is_published_and_nothing_else_is(finished):
 
 def test_every_artifact_is_what_its_provenance_says(finished):
     found = artifacts(finished)
-    assert len(found) == 26
+    assert len(found) == 27
     made = {verify(path).digest: stage for (stage, _), path in found.items()}
     for (stage, output), path in found.items():
         provenance = read_provenance(path)
@@ -255,7 +255,7 @@ def test_resuming_a_finished_run_keeps_every_stage_and_is_quick(finished):
     assert again.returncode == 0
     assert time.monotonic() - began < 10
     record = RunRecord.read(finished)
-    assert (record.state, len(record.stages)) == ("SUCCEEDED", 26)
+    assert (record.state, len(record.stages)) == ("SUCCEEDED", 27)
     assert all(stage.kept for stage in record.stages)
     assert results(finished) == before
 

@@ -7,7 +7,7 @@ import yaml
 from aerodet import components
 from aerodet.errors import SpecError
 from aerodet.pipelines.check import check_package
-from aerodet.pipelines.flows import compile_pipeline
+from aerodet.pipelines.flows import FLOWS, compile_pipeline
 from aerodet.pipelines.profiles import load_profile, profile_names
 
 CHAIN = ["train-synthetic", "train-finetune", "prune", "train-retrain", "train-qat", "export-int8"]
@@ -96,18 +96,20 @@ def test_parameters_of_the_pipeline(minimal):
 def test_names_of_tasks_are_unique(tmp_path):
     for number, sources in enumerate(SOURCES):
         root, tasks = graph_of(with_sources(load_profile("minimal"), **sources), tmp_path / str(number))
-        assert len(tasks) == len(root["dag"]["tasks"]) == 26
+        assert len(tasks) == len(root["dag"]["tasks"]) == 27
         assert all(name == name.lower() and " " not in name for name in tasks)
 
 
 def test_every_component_is_used(tmp_path):
     profile = with_sources(load_profile("minimal", ["embedded.parts=2"]), real="r")
-    spec = yaml.load(compile_pipeline(profile, tmp_path / "p.yaml").read_text(), Loader=yaml.CSafeLoader)
-    dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
-    keys = [key for dag in dags for key, task in dag["tasks"].items() if "iterator" not in str(task.keys()).lower()]
-    used = {key.rpartition("-")[0] if key[-1].isdigit() else key for key in keys}
-    others = {"candidate", "compare"}  # of the compression search
-    assert used == {name for name in components.__all__ if not name.startswith("tao_")} - others
+    used = set()
+    for flow in FLOWS:
+        package = compile_pipeline(profile, tmp_path / f"{flow}.yaml", flow=flow)
+        spec = yaml.load(package.read_text(), Loader=yaml.CSafeLoader)
+        dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
+        keys = [key for dag in dags for key, task in dag["tasks"].items() if "iterator" not in str(task.keys()).lower()]
+        used |= {(key.rpartition("-")[0] if key[-1].isdigit() else key).replace("-", "_") for key in keys}
+    assert used == {name for name in components.__all__ if not name.startswith("tao_")}
 
 
 def test_the_synthetic_scenes_are_rendered_side_by_side_when_asked(tmp_path):
@@ -149,6 +151,7 @@ def test_the_chain_goes_down_in_order(minimal):
     }
     judged = producers(tasks, "gate")
     assert (judged["evaluation"], judged["parent"]) == ("evaluate-int8", "evaluate-retrained")
+    assert producers(tasks, "gap") == {"real": "render-real", "synthetic": "render-synthetic"}
     assert {judged[name] for name in ("real", "synthetic", "audit")} == {"render-real", "render-synthetic", "audit"}
 
 

@@ -23,7 +23,7 @@ from aerodet.data.pixels import decode_image, encode_image
 from aerodet.data.plain import PlainReport, write_coco
 from aerodet.data.records import Boxes, ImageFiles, ImageRecord, Images, Labels, Pixels
 from aerodet.data.shards import ANNOTATIONS, ImageSet, ImageSetWriter
-from aerodet.data.splits import Split, split_by_fraction
+from aerodet.data.splits import Split, frame_of, split_by_fraction, split_by_frames
 from aerodet.data.tfrecord import Frame, TFRecordReport, read_tfrecords, write_tfrecords
 from aerodet.data.tiles import Tile, TileReport, Truncated, tile_frame, tile_grid, tile_images
 from aerodet.data.yolo import YoloReport, read_yolo, write_yolo
@@ -62,6 +62,7 @@ __all__ = [
     "encode_image",
     "encode_mask",
     "find_coco",
+    "frame_of",
     "gather_image_sets",
     "group_of",
     "kitti_label",
@@ -71,6 +72,7 @@ __all__ = [
     "read_tfrecords",
     "read_yolo",
     "split_by_fraction",
+    "split_by_frames",
     "tile_frame",
     "tile_grid",
     "tile_images",

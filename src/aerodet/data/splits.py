@@ -1,7 +1,9 @@
-"""Splits of a data set by a fraction of its images that keep places together."""
+"""Splits of a data set by a fraction of its images that keep places together, or by whole frames."""
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 from aerodet.data.records import ImageRecord
 from aerodet.errors import DataError
 
-__all__ = ["Split", "split_by_fraction"]
+__all__ = ["Split", "frame_of", "split_by_fraction", "split_by_frames"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ def split_by_fraction(
         fraction: of the images to take, over 0 and at most 1.
         seed: of the draw; the same seed gives the same split.
         within_groups: take the fraction of each group's images instead, as RarePlanes' "10 % per location";
-            neighbouring tiles then end on both sides, so such a split serves fine-tuning, never testing.
+            neighbouring tiles then end on both sides, so such a split serves fine-tuning, never testing. With one seed
+            a larger fraction holds all that a smaller one does.
 
     Returns:
         The split.
@@ -101,13 +104,51 @@ def split_by_fraction(
         taken = _take_within(list(groups.values()), fraction, generator)
     else:
         taken = _take_groups(groups, fraction, generator)
+    return _split(records, taken, fraction)
+
+
+def split_by_frames(records: Sequence[ImageRecord], count: int, seed: int) -> Split:
+    """Take whole frames: every tile of so many frames, as one who labels frame by frame would.
+
+    Frames are drawn in a seeded order from those that show an object; more frames hold all that fewer do.
+
+    Args:
+        records: the data set.
+        count: of frames, at least 1.
+        seed: of the draw.
+
+    Returns:
+        The split; ``asked`` is the share of the frames.
+
+    Raises:
+        DataError: fewer frames show an object.
+    """
+    frames: dict[str, list[int]] = {}
+    for index, record in enumerate(records):
+        frames.setdefault(frame_of(record), []).append(index)
+    labelled = [members for members in frames.values() if any(len(records[index].boxes) for index in members)]
+    if not 1 <= count <= len(labelled):
+        raise DataError(
+            f"{count} frames cannot be taken: {len(labelled)} of {len(frames)} frames show an object; ask for 1 to "
+            f"{len(labelled)}"
+        )
+    order = np.random.default_rng(seed).permutation(len(labelled))[:count]
+    return _split(records, [index for frame in order for index in labelled[frame]], count / len(frames))
+
+
+def frame_of(record: ImageRecord) -> str:
+    """Return the name of the frame that a tile was cut from; what was not cut is a frame itself."""
+    return str(record.attributes["scene"]) if "tile_x" in record.attributes else record.file_name
+
+
+def _split(records: Sequence[ImageRecord], taken: list[int], asked: float) -> Split:
     chosen = set(taken)
     return Split(
         taken=sorted(taken),
         rest=[index for index in range(len(records)) if index not in chosen],
-        asked=fraction,
+        asked=asked,
         groups_taken=len({records[index].group for index in taken}),
-        groups=len(groups),
+        groups=len({record.group for record in records}),
         boxes_taken=sum(len(records[index].boxes) for index in taken),
         boxes=sum(len(record.boxes) for record in records),
     )
@@ -135,18 +176,32 @@ def _take_groups(groups: dict[str, list[int]], fraction: float, generator: np.ra
 
 
 def _take_within(members: list[list[int]], fraction: float, generator: np.random.Generator) -> list[int]:
-    """Take from each group its share, by largest remainder, so that the total is as asked."""
+    """Take from each group its share, to within one image, and so that a larger total only adds to a smaller one."""
     count = sum(map(len, members))
     if count == 1:
         raise DataError(
             f"one image alone cannot be split by a fraction of {fraction}; give more images or a fraction of 1"
         )
     total = min(max(1, round(fraction * count)), count - 1)
-    shares = np.array([total * len(group) / count for group in members])
-    quotas = np.floor(shares).astype(int)
-    ties = generator.permutation(len(members))
-    by_remainder = sorted(ties.tolist(), key=lambda i: quotas[i] - shares[i])
-    for i in by_remainder[: total - int(quotas.sum())]:
-        quotas[i] += 1
-    drawn = [generator.permutation(group)[:quota] for group, quota in zip(members, quotas, strict=True)]
-    return [int(index) for part in drawn for index in part]
+    ties = generator.permutation(len(members)).tolist()
+    queues = [generator.permutation(group).tolist() for group in members]
+    return [queues[group].pop(0) for group in itertools.islice(_turns([*map(len, members)], ties), total)]
+
+
+def _turns(sizes: Sequence[int], ties: Sequence[int]) -> Iterator[int]:
+    """Yield whose turn it is, such that after t turns a group of n has had t * n / sum(sizes) of them, to within one.
+
+    The k-th turn of a group comes after (k - 1) * sum / n turns in all and by k * sum / n; the nearest deadline first
+    keeps all of them (R. Tijdeman, The chairman assignment problem, 1980).
+    """
+    count = sum(sizes)
+    waiting = [(0, group, 1) for group in range(len(sizes))]  # released after so many turns
+    ready: list[tuple[int, int, int, int]] = []
+    for turn in range(count):
+        while waiting and waiting[0][0] <= turn:
+            _, group, k = heapq.heappop(waiting)
+            heapq.heappush(ready, (-(-k * count // sizes[group]), ties[group], group, k))
+        _, _, group, k = heapq.heappop(ready)
+        if k < sizes[group]:
+            heapq.heappush(waiting, (k * count // sizes[group], group, k + 1))
+        yield group

@@ -19,9 +19,9 @@ from aerodet.data import Images
 from aerodet.errors import DataError
 from aerodet.files import write_text
 from aerodet.metrics.suspects import Suspect
+from aerodet.report._render import resource
 from aerodet.report._svg import Scale, element, figure, line, nice_step, text, ticks, y_axis
 from aerodet.report.examples import FOUND, MISSED, draw_boxes
-from aerodet.report.page import resource
 
 __all__ = ["Doubt", "draw_doubts", "render_audit"]
 

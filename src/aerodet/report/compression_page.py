@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from aerodet.files import write_text
+from aerodet.report._render import environment, flat, resource
 from aerodet.report._svg import Scale, element, figure, line, path, text, ticks, y_axis
 from aerodet.report.compression import NARROW, Point, Search, front, is_pruned
 from aerodet.report.data import RunInfo
-from aerodet.report.page import byte_size, duration, flat, moment, resource
 
 __all__ = ["Page", "render_compression"]
 
@@ -62,22 +61,15 @@ def render_compression(page: Page, out: Path) -> None:
         MachineError: the disk is full or read-only.
     """
     search = page.search
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "bytes": byte_size,
-        "count": lambda value: f"{value:,}",
-        "decimals": lambda value, places=1: f"{value:.{places}f}",
-        "duration": duration,
-        "moment": moment,
-        "change": _change,
-    }
+    page_environment = environment()
+    page_environment.filters["change"] = _change
     sizes = scatter_chart(search, lambda p: p.parameters, _short, "AP50 against parameters", "parameters", log=True)
     times = scatter_chart(search, lambda p: p.median_ms, _plain, "AP50 against latency", "ms a batch", log=True)
     files = scatter_chart(search, lambda p: p.bytes, _size, "AP50 against file size", "INT8 file", log=True)
     loss = loss_chart(search)
     write_text(
         out,
-        environment.from_string(resource("compression.html.j2")).render(
+        page_environment.from_string(resource("compression.html.j2")).render(
             page=page,
             search=search,
             style=Markup(resource("tokens.css") + resource("report.css")),  # our own files, nothing of the data's

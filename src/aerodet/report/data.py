@@ -15,6 +15,7 @@ from typing import Any, Literal
 from aerodet.errors import DataError
 from aerodet.files import read_json
 from aerodet.lineage import Provenance
+from aerodet.report.gap import GapData
 from aerodet.report.gate import GateSummary
 
 __all__ = [
@@ -356,6 +357,7 @@ class ReportData:
         parameters: the run's parameters, nested as they were given.
         provenance: of each artifact, in the order they were made.
         gate: verdict on the INT8 model, where there is one.
+        gap: real and synthetic images side by side.
     """
 
     run: RunInfo
@@ -370,6 +372,7 @@ class ReportData:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     provenance: tuple[Provenance, ...] = ()
     gate: GateSummary | None = None
+    gap: GapData | None = None
 
     def arm(self, key: str) -> Arm | None:
         """Return an arm by key."""

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Iterator, Mapping
-from datetime import datetime
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from aerodet.files import write_text
 from aerodet.report import _charts
+from aerodet.report._render import change, delta, environment, flat, in_bytes, resource, unbroken
 from aerodet.report.data import Evaluation, Example, ReportData
+from aerodet.report.gap_page import gap_section
 
-__all__ = ["byte_size", "duration", "flat", "headline", "moment", "render_report", "resource"]
-
-NOTHING = "–"
+__all__ = ["headline", "render_report"]
 
 
 def render_report(data: ReportData, out: Path) -> None:
@@ -32,14 +26,25 @@ def render_report(data: ReportData, out: Path) -> None:
     Raises:
         MachineError: the disk is full or read-only.
     """
-    template = _environment().from_string(resource("report.html.j2"))
+    made = environment()
+    made.filters["picture"] = _picture
+    made.globals |= {
+        "arms_chart": _charts.arms_chart,
+        "chain_chart": _charts.chain_chart,
+        "shrink_chart": _charts.shrink_chart,
+        "precision_recall_chart": _charts.precision_recall_chart,
+        "training_chart": _charts.training_chart,
+    }
+    template = made.from_string(resource("report.html.j2"))
     write_text(
         out,
         template.render(
             data=data,
-            findings=[_unbroken(sentence) for sentence in _findings(data)],
+            findings=[unbroken(sentence) for sentence in _findings(data)],
             tiles=_tiles(data),
-            style=Markup(resource("tokens.css") + resource("report.css")),  # our own files, nothing of the data's
+            # Our own files, nothing of the data's.
+            style=Markup(resource("tokens.css") + resource("report.css") + resource("gap.css")),
+            gap_section=gap_section(data.gap) if data.gap else "",
             evaluations=_evaluations(data),
             shrink=_charts.shrink_rows(data),
             parameters=list(flat(data.parameters)),
@@ -57,7 +62,7 @@ def _findings(data: ReportData) -> list[str]:
     sentences = []
     real, synthetic, finetune = (data.arm(key) for key in ("real", "synthetic", "finetune"))
     if real and finetune:
-        gap = _change(finetune.evaluation.ap50, real.evaluation.ap50)
+        gap = change(finetune.evaluation.ap50, real.evaluation.ap50)
         distance = f"{abs(gap):.1f} points {'below' if gap < 0 else 'above'}" if gap else "level with"
         alone = f"; synthetic images alone reach {synthetic.evaluation.ap50:.1f}" if synthetic else ""
         sentences.append(
@@ -83,13 +88,13 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
     tiles = []
     before, after = data.stage("finetune"), data.stage("int8")
     if after:
-        change = f"; {_delta(after.evaluation.ap50, before.evaluation.ap50)} against float" if before else ""
-        tiles.append((f"{after.evaluation.ap50:.1f}", "AP50", f"INT8 model on the test set{change}"))
+        against = f"; {delta(after.evaluation.ap50, before.evaluation.ap50)} against float" if before else ""
+        tiles.append((f"{after.evaluation.ap50:.1f}", "AP50", f"INT8 model on the test set{against}"))
         if after.throughput:
             tiles.append((f"{after.throughput:.1f}", "×", "throughput of INT8 over the unpruned float model"))
         if before and before.file_bytes and after.file_bytes and after.file_bytes < before.file_bytes:
             tiles.append(
-                (f"{before.file_bytes / after.file_bytes:.1f}", "×", f"smaller file: {byte_size(after.file_bytes)}")
+                (f"{before.file_bytes / after.file_bytes:.1f}", "×", f"smaller file: {in_bytes(after.file_bytes)}")
             )
     real, synthetic, finetune = (data.arm(key) for key in ("real", "synthetic", "finetune"))
     if real and synthetic and finetune and real.evaluation.ap50 > synthetic.evaluation.ap50:
@@ -108,87 +113,12 @@ def _evaluations(data: ReportData) -> list[tuple[str, str, Evaluation]]:
     return found + [(s.key, s.label, s.evaluation) for s in data.stages if s.key not in known]
 
 
-def _environment() -> Environment:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "bytes": byte_size,
-        "count": lambda value: NOTHING if value is None else f"{value:,}",
-        "decimals": lambda value, places=1: NOTHING if value is None else f"{value:.{places}f}",
-        "delta": _delta,
-        "duration": duration,
-        "moment": moment,
-        "picture": _picture,
-        "colour": _charts.colour,
-    }
-    environment.globals |= {
-        "arms_chart": _charts.arms_chart,
-        "chain_chart": _charts.chain_chart,
-        "shrink_chart": _charts.shrink_chart,
-        "precision_recall_chart": _charts.precision_recall_chart,
-        "training_chart": _charts.training_chart,
-    }
-    return environment
-
-
-def resource(name: str) -> str:
-    """Return a file of this package as text."""
-    return resources.files("aerodet.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield a nested mapping's values as text, by their dotted keys."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _unbroken(sentence: str) -> str:
-    """Keep a figure and what it counts on one line."""
-    return sentence.replace("AP50 ", "AP50\N{NO-BREAK SPACE}").replace(" %", "\N{NO-BREAK SPACE}%")
-
-
 def _list(items: list[str]) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else items[0]
 
 
-def byte_size(size: int | None) -> str:
-    """Spell a number of bytes for people."""
-    if size is None:
-        return NOTHING
-    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= factor:
-            return f"{size / factor:.{1 if size >= 10 * factor else 2}f} {unit}"
-    return f"{size} B"
-
-
 def _share(data: ReportData) -> str:
     return f"{100 * data.run.fraction:.3g} %" if data.run.fraction else "a part"
-
-
-def _change(value: float, reference: float) -> float:
-    """Return the difference of the two as they are printed, so that a reader's subtraction agrees."""
-    return round(round(value, 1) - round(reference, 1), 1)
-
-
-def _delta(value: float, reference: float) -> str:
-    change = _change(value, reference)
-    return f"{'+' if change > 0 else '−' if change < 0 else '±'}{abs(change):.1f}"
-
-
-def duration(seconds: float) -> str:
-    """Spell seconds for people."""
-    whole = round(seconds)
-    hours, minutes = whole // 3600, whole % 3600 // 60
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {whole % 60} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-
-
-def moment(moment: datetime) -> str:
-    """Spell a moment to the minute."""
-    return moment.strftime("%Y-%m-%d %H:%M %Z").strip()
 
 
 def _picture(example: Example) -> str:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from aerodet.stages._data import audit, gather, ingest, sample, synthesize
     from aerodet.stages._evaluate import benchmark, evaluate
     from aerodet.stages._export import export, publish
+    from aerodet.stages._gap import gap
     from aerodet.stages._gate import gate
     from aerodet.stages._report import report
     from aerodet.stages._review import review
+    from aerodet.stages._sweep import curve, sweep_report
     from aerodet.stages._tao import tao_collect, tao_metrics, tao_records, tao_score
     from aerodet.stages._train import prune, train
 
@@ -31,9 +33,11 @@ __all__ = [
     "benchmark",
     "candidate",
     "compare",
+    "curve",
     "evaluate",
     "execute",
     "export",
+    "gap",
     "gate",
     "gather",
     "ingest",
@@ -44,6 +48,7 @@ __all__ = [
     "run",
     "sample",
     "stage",
+    "sweep_report",
     "synthesize",
     "tao_collect",
     "tao_metrics",
@@ -58,10 +63,12 @@ _HOMES = {
     "_data": ("audit", "gather", "ingest", "sample", "synthesize"),
     "_evaluate": ("benchmark", "evaluate"),
     "_export": ("export", "publish"),
+    "_gap": ("gap",),
     "_gate": ("gate",),
     "_report": ("report",),
     "_tao": ("tao_collect", "tao_metrics", "tao_records", "tao_score"),
     "_review": ("review",),
+    "_sweep": ("curve", "sweep_report"),
     "_train": ("prune", "train"),
 }
 

@@ -7,19 +7,16 @@ import shutil
 import statistics
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from aerodet.data import ImageSet
 from aerodet.errors import DataError
 from aerodet.files import PROVENANCE, folder_digest, read_json, write_json
-from aerodet.lineage import code_version
 from aerodet.report import Evaluation
 from aerodet.report.compression import Point, Reference, Search, choose, front
 from aerodet.report.compression_page import Page, render_compression
-from aerodet.report.data import RunInfo
-from aerodet.stages._report import RENDERED, machine_line
+from aerodet.stages._report import run_info
 from aerodet.stages._run import Outcome, stage
 
 __all__ = ["CANDIDATES", "candidate", "compare"]
@@ -143,16 +140,7 @@ def compare(
         shutil.copytree(candidates / _BEST, chosen)
     write_json(chosen / "chosen.json", {key: figures[key] for key in ("chosen", "least_ap50", "teacher")})
     images = (len(ImageSet(subset)), len(ImageSet(test)))
-    info = RunInfo(
-        run_id=run_id,
-        started=datetime.fromtimestamp(started or time.time(), UTC),
-        wall_seconds=wall,
-        profile=settings["name"],
-        machine=machine_line(),
-        code=code_version().label,
-        seed=settings["seed"],
-        remark="" if settings["data"]["real"] else RENDERED,
-    )
+    info = run_info(run_id, settings, started, wall)
     render_compression(Page(info, search, settings, *images), report)
     metadata: dict[str, dict[str, Any]] = {
         "results": {"kind": "results", "schema": "aerodet/compression/1"},

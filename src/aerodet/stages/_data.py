@@ -20,6 +20,7 @@ from aerodet.data import (
     published_split,
     read_coco,
     split_by_fraction,
+    split_by_frames,
     tile_images,
 )
 from aerodet.data import audit as audit_sets
@@ -169,20 +170,26 @@ def _choice(name: str, value: str, choices: Sequence[str]) -> Any:
 
 
 @stage("subset")
-def sample(*, dataset: Path, subset: Path, fraction: float, seed: int) -> Outcome:
-    """Take a fraction of every place's images, as one who can label only so many would.
+def sample(*, dataset: Path, subset: Path, fraction: float, seed: int, frames: int = 0) -> Outcome:
+    """Take a fraction of every place's images, or a few whole frames, as one who can label only so many would.
+
+    With one seed a larger fraction holds all that a smaller one does, and more frames hold the fewer.
 
     Args:
         dataset: image set.
         subset: receives the smaller image set and ``sample.json``.
-        fraction: of the images, above 0 and at most 1.
+        fraction: of the images, above 0 and at most 1; without meaning where ``frames`` are asked for.
         seed: of the choice.
+        frames: that are taken with all their tiles, from those that show an object; 0: take a fraction.
 
     Raises:
-        DataError: the fraction is out of range or takes nothing.
+        DataError: the fraction is out of range or takes nothing, or there are fewer frames.
     """
     source = ImageSet(dataset)
-    split = split_by_fraction(source.records, fraction, seed, within_groups=True)
+    if frames:
+        split = split_by_frames(source.records, frames, seed)
+    else:
+        split = split_by_fraction(source.records, fraction, seed, within_groups=True)
     with ImageSetWriter(subset, source.classes) as writer:
         for index in split.taken:
             record = source.records[index]

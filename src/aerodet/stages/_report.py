@@ -31,9 +31,10 @@ from aerodet.report import (
     render_report,
     results_json,
 )
+from aerodet.report.gap import read_gap
 from aerodet.stages._run import Outcome, stage
 
-__all__ = ["RENDERED", "machine_line", "report"]
+__all__ = ["report", "run_info"]
 
 _ARMS = {"real": "real", "synthetic": "synthetic", "finetune": "fine-tuned"}
 _CHAIN = {
@@ -43,7 +44,7 @@ _CHAIN = {
     "qat": "QAT",
     "int8": "INT8",
 }
-RENDERED = "No photograph was used: the images called real are rendered with the sensor look."
+_RENDERED = "No photograph was used: the images called real are rendered with the sensor look."
 _SETS = {"real": "real", "subset": "real, for fine-tuning", "synthetic": "synthetic", "test": "test"}
 
 
@@ -79,7 +80,7 @@ def report(*, results: Path, report: Path, run_id: str, profile: str, started: f
     )
     subset = read_json(inputs["subset"] / "sample.json")
     data = ReportData(
-        run=_run_info(run_id, settings, started, wall, subset["image_fraction"]),
+        run=run_info(run_id, settings, started, wall, subset["image_fraction"]),
         arms=tuple(Arm(key, label, evaluations[key], _note(key, inputs)) for key, label in _ARMS.items()),
         stages=tuple(_chain(inputs, evaluations, timings)),
         benchmark=timings,
@@ -91,6 +92,7 @@ def report(*, results: Path, report: Path, run_id: str, profile: str, started: f
         parameters=settings,
         provenance=tuple(_provenance(inputs)),
         gate=GateSummary.from_dicts(verdict, read_json(inputs["version"] / "version.json")),
+        gap=read_gap(inputs["gap"]),
     )
     render_report(data, report)
     scores = {f"{name}_ap50": e.ap50 for name, e in evaluations.items()}
@@ -127,27 +129,33 @@ def _results(
     return content
 
 
-def _run_info(run_id: str, settings: dict[str, Any], started: float, wall: float, fraction: float) -> RunInfo:
+def run_info(
+    run_id: str, settings: dict[str, Any], started: float, wall: float, fraction: float | None = None
+) -> RunInfo:
+    """Return what a report says of its run.
+
+    Args:
+        run_id: the run.
+        settings: the profile.
+        started: when it began, seconds since 1970; 0: now.
+        wall: its seconds.
+        fraction: of the real images that the finetune arm got.
+    """
+    machine = hardware()
+    parts = [str(machine["gpu"])] if "gpu" in machine else []
+    parts += [str(machine["cpu"]), f"{machine['cores']} cores", f"{int(machine['memory_mib']) / 1024:.0f} GiB"]
     rendered = not settings["data"]["real"]
     return RunInfo(
         run_id=run_id,
         started=datetime.fromtimestamp(started or time.time(), UTC),
         wall_seconds=wall,
         profile=settings["name"],
-        machine=machine_line(),
+        machine=", ".join(parts),
         code=code_version().label,
         seed=settings["seed"],
         fraction=fraction,
-        remark=RENDERED if rendered else "",
+        remark=_RENDERED if rendered else "",
     )
-
-
-def machine_line() -> str:
-    """Return this machine in one line: GPU if there is one, CPU, cores, memory."""
-    machine = hardware()
-    parts = [str(machine["gpu"])] if "gpu" in machine else []
-    parts += [str(machine["cpu"]), f"{machine['cores']} cores", f"{int(machine['memory_mib']) / 1024:.0f} GiB"]
-    return ", ".join(parts)
 
 
 def _note(arm: str, inputs: dict[str, Path]) -> str:

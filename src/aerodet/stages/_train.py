@@ -82,6 +82,9 @@ def train(
     validation: Items = [(images, held)] if held else ()
     mix = None
     if synthetic is not None and synthetic_share > 0:
+        # A single frame is repeated in an epoch, so that a batch shows it beside many synthetic pictures, not one.
+        least = round(experiment.training_config.batch_size_per_gpu * (1 - synthetic_share))
+        chosen *= max(1, -(-least // len(chosen)))
         mix = Mix(ImageSet(synthetic), max(1, round(len(chosen) * synthetic_share / (1 - synthetic_share))))
     pictures = len(chosen) + (mix.count if mix else 0)
     workers = processes(gpus)

@@ -8,6 +8,7 @@ import yaml
 
 from aerodet.pipelines.check import check_package
 from aerodet.pipelines.cli import main
+from aerodet.pipelines.flows import FLOWS
 from aerodet.storage import open_store
 
 
@@ -67,6 +68,27 @@ def test_submit_starts_watches_and_fetches(run, server, bucket_uri, tmp_path):
     assert "uploaded" in err
     status, _, err = run("submit", "--profile", "minimal", "--registry", "/r", "--name", "second", "--no-wait")
     assert (status, "is there already" in err) == (0, True)
+
+
+def test_another_flow_is_submitted_and_fetched_in_the_same_way(run, server, bucket_uri, tmp_path):
+    def finished(run):
+        run.state = "SUCCEEDED"
+        store = open_store(bucket_uri)
+        store.write(f"aerodet-sweep/{run.run_id}/sweep-report/x/results/results.json", b"{}")
+        store.write(f"aerodet-sweep/{run.run_id}/sweep-report/x/report", b"<html>")
+
+    server.on_get_run = finished
+    few = ("--set", "sweep.fractions=[10]", "--set", "sweep.frames=[]")
+    start = ("submit", "--flow", "sweep", "--profile", "minimal", *few)
+    status, _, err = run(*start, "--root", bucket_uri, "--name", "first")
+    assert status == 0, err
+    (made,) = server.runs.values()
+    assert made.runtime_config.parameters.keys() == {"started", "run_id"}
+    assert (tmp_path / "runs" / "first" / "report.html").read_text() == "<html>"
+    status, _, err = run(*start, "--registry", "/r")
+    assert (status, err) == (2, "error: this flow publishes nothing; leave out --registry\n")
+    status, _, err = run("submit", "--flow", "survey", "--profile", "minimal")
+    assert (status, err) == (2, "error: there is no flow survey; there are " + ", ".join(FLOWS) + "\n")
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELED", "SKIPPED"])

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from data_pictures import make_record
 
-from aerodet.data import split_by_fraction
+from aerodet.data import split_by_fraction, split_by_frames
 from aerodet.errors import DataError
 
 
@@ -87,3 +91,54 @@ def test_both_fractions_are_reported():
         "groups_taken": 5,
         "groups": 50,
     }
+
+
+def test_within_groups_a_larger_fraction_holds_the_smaller_ones():
+    records = places(1, 7, 40, 3, 12, 12, 25)
+    taken = [set(split_by_fraction(records, f, seed=5, within_groups=True).taken) for f in np.linspace(0.01, 1, 60)]
+    assert all(smaller <= larger for smaller, larger in itertools.pairwise(taken))
+    assert len(taken[-1]) == len(records)
+
+
+def tiles(*boxes):
+    """Return two tiles of each frame; the first has the frame's boxes."""
+    box = [4, 4, 20, 20]
+    return [
+        replace(make_record(10 * i + part, boxes=[box] * count * (part == 0)), attributes=origin(i, part))
+        for i, count in enumerate(boxes)
+        for part in (0, 1)
+    ]
+
+
+def origin(frame, part):
+    return {"scene": f"{frame}.jpg", "tile_x": 64 * part, "tile_y": 0, "tile_scale": 1.0}
+
+
+def test_a_frame_is_taken_with_all_its_tiles():
+    records = tiles(3, 0, 1, 2)
+    for seed in range(8):
+        split = split_by_frames(records, 1, seed)
+        first, second = split.taken
+        assert second == first + 1
+        assert first % 2 == 0
+        assert first != 2  # the second frame shows nothing
+        assert (split.asked, split.fraction) == (0.25, 0.25)
+    assert len({tuple(split_by_frames(records, 1, seed).taken) for seed in range(8)}) > 1
+
+
+def test_more_frames_hold_the_fewer():
+    records = tiles(1, 1, 1, 1, 1)
+    taken = [set(split_by_frames(records, count, seed=2).taken) for count in range(1, 6)]
+    assert all(smaller < larger for smaller, larger in itertools.pairwise(taken))
+
+
+def test_what_was_not_cut_is_a_frame_itself():
+    assert len(split_by_frames([make_record(i, boxes=[[1, 1, 9, 9]]) for i in range(5)], 2, seed=0).taken) == 2
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_frames_that_are_not_there_are_refused(count):
+    with pytest.raises(
+        DataError, match=rf"{count} frames cannot be taken: 3 of 4 frames show an object; ask for 1 to 3"
+    ):
+        split_by_frames(tiles(1, 0, 1, 1), count, seed=0)

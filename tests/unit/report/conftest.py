@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aerodet.data import ImageRecord
+from aerodet.gap import compare, measure
 from aerodet.lineage import CodeVersion, InputRef, Provenance
 from aerodet.metrics import Detections
 from aerodet.report import (
@@ -25,6 +26,8 @@ from aerodet.report import (
     TrainingCurve,
     make_examples,
 )
+from aerodet.report.gap import GapData
+from aerodet.report.gap_page import crop_images
 
 STARTED = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 RECALL = tuple(np.linspace(0, 1, 101).round(2).tolist())
@@ -113,6 +116,17 @@ def provenance(name, stage, digest, minutes, **inputs):
 @pytest.fixture
 def scenes():
     return Scenes()
+
+
+@pytest.fixture
+def gap_data(scenes):
+    return made_up_gap(scenes)
+
+
+def made_up_gap(scenes):
+    others = Scenes(9)
+    gap = compare(measure(scenes), measure(others, gsd=0.5))
+    return GapData(gap.to_dict(), {"real": crop_images(scenes, count=2), "synthetic": crop_images(others, count=3)})
 
 
 @pytest.fixture
@@ -209,4 +223,5 @@ def made_up_run(scenes):
             ),
             outcome="Published as version 3, challenger: the gate did not let it pass: slices.",
         ),
+        gap=made_up_gap(scenes),
     )

@@ -15,6 +15,7 @@ from aerodet.report import (
     headline,
     render_report,
 )
+from aerodet.report.gap import Crop, GapData
 
 VOID = {"meta", "img", "br", "link"}
 
@@ -53,13 +54,13 @@ def test_the_page_has_every_section_and_nothing_from_outside(report_data, tmp_pa
     text = render(report_data, tmp_path)
     page = Page(text)
     assert [s["id"] for s in page.named("section")] == [
-        "arms", "compression", "gate", "curves", "training", "detections", "data", "files", "reproduce",
+        "arms", "compression", "gate", "curves", "training", "detections", "data", "gap", "files", "reproduce",
     ]  # fmt: skip
     assert {a["href"][1:] for a in page.named("a")} == {s["id"] for s in page.named("section")}
     assert page.named("script") == page.named("link") == []
     assert not re.search(r"""(src|href)=["'](?!data:|#)|url\(|@import""", text)
     pictures = page.named("img")
-    assert len(pictures) == len(report_data.examples)
+    assert len(pictures) == len(report_data.examples) + sum(map(len, report_data.gap.crops.values()))
     assert all(base64.b64decode(p["src"].split(",")[1]).startswith(b"\xff\xd8") for p in pictures)
     assert list(tmp_path.iterdir()) == [tmp_path / "report.html"]
 
@@ -110,6 +111,10 @@ def test_names_with_markup_are_escaped(report_data, tmp_path):
         parameters={bad: {bad: bad}},
         provenance=tuple(dataclasses.replace(p, name=bad, stage=bad) for p in report_data.provenance),
         gate=GateSummary(passed=True, rules=(GateRule(bad, "passed", bad),), outcome=bad),
+        gap=GapData(
+            {**report_data.gap.gap, "sentence": bad},
+            {name: [Crop(f'" onerror="{bad}', b"") for _ in crops] for name, crops in report_data.gap.crops.items()},
+        ),
     )
     text = render(data, tmp_path)
     page = Page(text)
@@ -123,7 +128,7 @@ def test_sections_without_data_are_left_out(report_data, tmp_path):
     page = Page(render(ReportData(report_data.run, arms=(), stages=()), tmp_path))
     assert page.named("section") == page.named("a") == []
     only = dataclasses.replace(report_data, stages=(), benchmark=None, training=(), examples=(), datasets=(), files=())
-    page = Page(render(dataclasses.replace(only, parameters={}, provenance=(), gate=None), tmp_path))
+    page = Page(render(dataclasses.replace(only, parameters={}, provenance=(), gate=None, gap=None), tmp_path))
     assert [s["id"] for s in page.named("section")] == ["arms", "curves"]
 
 

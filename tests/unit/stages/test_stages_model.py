@@ -96,6 +96,22 @@ def test_a_checkpoint_has_the_same_bytes_under_any_name(checkpoint, tmp_path):
     assert (tmp_path / "other.pt").read_bytes() == (checkpoint / "model.pt").read_bytes()
 
 
+def test_a_single_picture_is_shown_beside_several_of_the_mix(image_set, tmp_path):
+    spec = SPEC.replace("batch_size_per_gpu: 32", "batch_size_per_gpu: 8")
+    outcome = stages.train(
+        dataset=image_set(tmp_path / "real", 1),
+        synthetic=image_set(tmp_path / "synthetic", 6, seed=1),
+        model=tmp_path / "model",
+        spec=spec,
+        name="finetune",
+        steps=2,
+        seed=0,
+        synthetic_share=0.25,
+    )
+    assert outcome.metrics["images"] == 8  # six times the one, and two of the mix
+    assert outcome.metrics["epochs"] == 2  # of one step each
+
+
 def test_prune_by_keep_writes_a_smaller_checkpoint(checkpoint, tmp_path):
     outcome = stages.prune(model=checkpoint, pruned=tmp_path / "pruned", keep=0.7)
     before = count_parameters(load_model(checkpoint)[0])["total"]
