@@ -87,9 +87,13 @@ def show_results(folder: Path) -> None:
     from rich.console import Console
 
     console = Console(width=None if Console().is_terminal else 120)
-    for table in results_tables(read_json(folder / "results.json")):
+    results = read_json(folder / "results.json")
+    for table in results_tables(results):
         console.print(table)
         console.print()
+    failed = [name for name, verdict in results.get("gate", {}).get("rules", {}).items() if verdict == "failed"]
+    if failed:
+        typer.echo(f"gate     failed: {', '.join(failed)}; the model is a challenger, and the report says why")
     for what, name in (("results", "results.json"), ("report", "report.html"), ("record", "run.json")):
         typer.echo(f"{what:8} {folder / name}")
 

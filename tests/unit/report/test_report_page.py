@@ -96,6 +96,11 @@ def test_the_headline_does_not_claim_a_loss_that_is_none(report_data, ap50, says
     assert says in headline(with_arm(report_data, "finetune", ap50))
 
 
+def test_the_headline_of_detectors_that_find_nothing_draws_no_comparison(report_data):
+    found = headline(with_arm(with_arm(report_data, "finetune", 0.0), "real", 0.0))
+    assert found.startswith("Neither the real images nor the synthetic ones have taught the detector anything yet.")
+
+
 def test_names_with_markup_are_escaped(report_data, tmp_path):
     bad = '<script>alert("x")</script>&<b>'
     data = dataclasses.replace(
