@@ -58,8 +58,12 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser too.")] = False,
 ) -> None:
     """Print where the report of a run is."""
+    from aerodet.pipelines.record import is_running
+
     folder = find_run(run, out)
     page = folder / "report.html"
+    if not page.is_file() and is_running(folder):
+        raise UserError(f"run {folder} goes on still, and its report comes last")
     if not page.is_file():
         raise UserError(f"run {folder} has no report yet; `aerodet run --resume {folder}` finishes it")
     typer.echo(str(page))
