@@ -58,8 +58,12 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser too.")] = False,
 ) -> None:
     """Print where the report of a run is."""
+    from aerodet.pipelines.record import is_running
+
     folder = find_run(run, out)
     page = folder / "report.html"
+    if not page.is_file() and is_running(folder):
+        raise UserError(f"run {folder} goes on still, and its report comes last")
     if not page.is_file():
         raise UserError(f"run {folder} has no report yet; `aerodet run --resume {folder}` finishes it")
     typer.echo(str(page))
@@ -87,9 +91,13 @@ def show_results(folder: Path) -> None:
     from rich.console import Console
 
     console = Console(width=None if Console().is_terminal else 120)
-    for table in results_tables(read_json(folder / "results.json")):
+    results = read_json(folder / "results.json")
+    for table in results_tables(results):
         console.print(table)
         console.print()
+    failed = [name for name, verdict in results.get("gate", {}).get("rules", {}).items() if verdict == "failed"]
+    if failed:
+        typer.echo(f"gate     failed: {', '.join(failed)}; the model is a challenger, and the report says why")
     for what, name in (("results", "results.json"), ("report", "report.html"), ("record", "run.json")):
         typer.echo(f"{what:8} {folder / name}")
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from aerodet.pipelines.cli._cluster import (
     CaOption,
@@ -34,7 +35,34 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Start runs by themselves, and see when.")
+
+class _Group(TyperGroup):
+    """Takes the options of the way to the API behind the command's name too, where the other commands have them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Move the group's own options, and their values, to where the group reads them."""
+        own = {name: parameter for parameter in self.params for name in parameter.opts if name != "--help"}
+        front, rest, left = [], [], iter(args)
+        for word in left:
+            name, joined, _ = word.partition("=")
+            if name not in own:
+                rest.append(word)
+                continue
+            front.append(word)
+            if not joined and not getattr(own[name], "is_flag", False):
+                value = next(left, None)
+                if value is None:
+                    return super().parse_args(ctx, [word])  # which says that it wants an argument
+                front.append(value)
+        return super().parse_args(ctx, front + rest)
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    help="Start runs by themselves, and see when.",
+    epilog="The options above may stand behind the command too: aerodet schedule list --host URL",
+)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
 ZoneOption = Annotated[

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from aerodet.components._image import IMAGE
 from aerodet.errors import AerodetError
 from aerodet.pipelines.cluster._calls import TIMEOUT, MissingError
 from aerodet.pipelines.cluster._kubernetes import Kubernetes, fits
@@ -45,6 +46,7 @@ def examine(
     root: str | None = None,
     registry: str | None = None,
     service_account: str = "pipeline-runner",
+    image: str = IMAGE,
     api: Callable[[Access], Api] = connect,
     kubernetes: Callable[[str | None], Kubernetes] = Kubernetes,
 ) -> Iterator[Check]:
@@ -56,6 +58,7 @@ def examine(
         root: the pipeline root, an object store to write to; not looked at where None.
         registry: address of the model registry; not looked at where None.
         service_account: that the pods run under.
+        image: that the stages are compiled for.
         api: opens the pipeline API.
         kubernetes: opens the Kubernetes API.
 
@@ -76,6 +79,7 @@ def examine(
             yield from _guarded("volumes", lambda: _volumes(k8s, access.namespace, cluster))
             yield from _guarded("quota", lambda: _quota(k8s, access.namespace, cluster))
         yield from _guarded("GPUs", lambda: _gpus(k8s, cluster))
+    yield _image(image)
     if root is None:
         yield Check("object store", "unknown", "no pipeline root was given; name one to have it written to and read")
     else:
@@ -238,6 +242,14 @@ def _quota(k8s: Kubernetes, namespace: str, cluster: Cluster) -> Iterator[Check]
                 yield Check("quota", "wrong", f"{found}, and stage {name} asks for {settings.gpu.count}; raise it")
             elif settings.gpu and key in hard:
                 yield Check("quota", "ok", f"{used.get(key, 0)} of {hard[key]} {settings.gpu.resource} are in use")
+
+
+def _image(name: str) -> Check:
+    """Say which image the pods will run; a name without a registry is one that only its own node can have."""
+    if "/" in name:
+        return Check("image", "ok", f"pods run {name}")
+    advice = "set AERODET_IMAGE to the last line of `make images REGISTRY=…`"
+    return Check("image", "unknown", f"pods run {name}, which names no registry; {advice}")
 
 
 def _store(root: str) -> Iterator[Check]:

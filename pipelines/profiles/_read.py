@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from aerodet.errors import SpecError
 from aerodet.pipelines.profiles._model import Profile
@@ -79,8 +80,27 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the profile"
     if first["type"] == "extra_forbidden":
-        return f"'{where}' is no setting"
+        return f"'{where}' is no setting{_meant(where)}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     given = "" if first["type"] == "missing" or isinstance(first["input"], dict) else f", not {first['input']!r}"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{where}: {message}{given}{more}"
+
+
+def _meant(key: str) -> str:
+    """Return a question for the setting that a key was probably meant to be, or nothing."""
+    known = list(_settings(Profile))
+    last = key.rpartition(".")[2]
+    namesakes = [setting for setting in known if setting.rpartition(".")[2] == last]
+    close = namesakes or get_close_matches(key, known, n=1, cutoff=0.75)
+    return f"; did you mean '{close[0]}'?" if len(close) == 1 else ""
+
+
+def _settings(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of a model's settings, at every depth."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        choices = () if get_origin(field.annotation) in (dict, list, tuple) else get_args(field.annotation)
+        for kind in (field.annotation, *choices):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _settings(kind, f"{prefix}{name}.")

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import kubernetes_validate
@@ -209,3 +210,14 @@ def test_the_triggers_command_is_one_that_aerodet_has(built):
     command = typer.main.get_command(app).commands[container["command"][1]]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {argument.split("=")[0] for argument in container["args"]} <= known
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_registry_answers_under_the_names_that_it_is_called_by(built, overlay):
+    deployment = named(built[overlay], "Deployment", "aerodet-registry")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (hosts,) = (part.partition("=")[2].split(",") for part in container["args"] if part.startswith("--allowed-hosts="))
+    service = f"aerodet-registry.{deployment['metadata']['namespace']}.svc.cluster.local"
+    for host in ("aerodet-registry", "aerodet-registry:5000", f"{service}:5000", "localhost:5000"):
+        assert any(fnmatch(host, allowed) for allowed in hosts)  # as MLflow holds them against each other
+    assert not any(fnmatch("elsewhere.example:5000", allowed) for allowed in hosts)

@@ -10,6 +10,8 @@ from kfp import compiler, dsl
 
 from aerodet.pipelines import RunRecord, cli
 from aerodet.pipelines.cli._local import collect
+from aerodet.pipelines.cli.runs import show_results
+from aerodet.pipelines.record import lock_run
 
 RESULTS = {
     "arms": {"real": {"ap50": 94.21}, "synthetic": {"ap50": 71.6}, "finetune": {"ap50": 91.8}},
@@ -169,6 +171,19 @@ def test_report_names_the_page_of_the_newest_run(aerodet, folder):
     assert aerodet("report", "first")[1].strip() == "runs/first/report.html"
     (folder / "runs" / "first" / "report.html").unlink()
     assert "has no report yet" in aerodet("report")[2]
+    with lock_run(folder / "runs" / "first"):
+        assert "goes on still" in aerodet("report")[2]
+
+
+@pytest.mark.parametrize(("verdict", "told"), [("failed", True), ("passed", False), ("skipped", False)])
+def test_the_end_of_a_run_names_the_rules_that_failed(tmp_path, capsys, verdict, told):
+    scores = {"ap50": 90.0}
+    chain = dict.fromkeys(("pruned", "retrained", "qat", "int8"), scores)
+    arms = dict.fromkeys(("real", "synthetic", "finetune"), scores)
+    results = {"arms": arms, **chain, "gate": {"rules": {"accuracy": verdict, "speed": "passed"}}}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    show_results(tmp_path)
+    assert ("gate     failed: accuracy; " in capsys.readouterr().out) is told
 
 
 def test_collect_needs_a_report_stage(tmp_path):

@@ -61,7 +61,9 @@ def _findings(data: ReportData) -> list[str]:
     """Return what the arms say and what the compression says, as far as they were measured."""
     sentences = []
     real, synthetic, finetune = (data.arm(key) for key in ("real", "synthetic", "finetune"))
-    if real and finetune:
+    if real and finetune and not real.evaluation.ap50 and not finetune.evaluation.ap50:
+        sentences.append("Neither the real images nor the synthetic ones have taught the detector anything yet.")
+    elif real and finetune:
         gap = change(finetune.evaluation.ap50, real.evaluation.ap50)
         distance = f"{abs(gap):.1f} points {'below' if gap < 0 else 'above'}" if gap else "level with"
         alone = f"; synthetic images alone reach {synthetic.evaluation.ap50:.1f}" if synthetic else ""

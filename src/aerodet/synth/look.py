@@ -200,7 +200,8 @@ def load_look(source: str | Path, overrides: Sequence[str] = ()) -> Look:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         what = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        raise SpecError(f"{origin}: {f'{where}: ' if where else ''}{what}") from error
+        sentence = f"'{where}' is nothing that a look has" if first["type"] == "extra_forbidden" else f"{where}: {what}"
+        raise SpecError(f"{origin}: {sentence.removeprefix(': ')}") from error
 
 
 def look_text(source: str) -> str:

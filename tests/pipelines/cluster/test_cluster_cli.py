@@ -144,6 +144,18 @@ def test_a_schedule_from_beginning_to_end(run, server):
     assert (status, "there is no schedule night" in err) == (2, True)
 
 
+def test_the_way_to_the_server_may_stand_behind_the_command(run, server, monkeypatch):
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT")
+    options = ["--profile", "minimal", "--registry", "/r", "--cron", "@daily"]
+    status, _, err = run("schedule", "create", "night", *options, "--host", server.url, "--experiment=nightly")
+    assert status == 0, err
+    for words in (["list", "--experiment", "nightly", f"--host={server.url}"], ["--host", server.url, "list"]):
+        status, out, _ = run("schedule", *words)
+        assert (status, "night" in out) == (0, "--experiment" in words)
+    status, _, err = run("schedule", "list", "--host")
+    assert (status, "requires an argument" in err) == (2, True)
+
+
 def test_trigger_starts_once_and_says_why(run, server, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "coco.json").write_text("{}")

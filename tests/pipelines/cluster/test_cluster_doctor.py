@@ -46,6 +46,7 @@ def look(server, cluster):
 
         profile = load_profile("cluster", settings)
         access = Access(host=server.url)
+        options = {"image": "registry.example/aerodet:1", **options}
         return list(examine(access, profile.cluster, api=quick, kubernetes=kubernetes, **options))
 
     return examined
@@ -68,6 +69,7 @@ def test_a_sound_cluster_has_nothing_wrong(look, bucket_uri, tmp_path):
             "secret",
             "volume",
             "GPUs",
+            "image",
             "object store",
             "registry",
         ],
@@ -184,7 +186,12 @@ def test_a_cluster_that_does_not_answer_leaves_the_other_checks(look, cluster, b
     cluster.close()
     checks = look(root=bucket_uri)
     assert set(wrong(checks)) == {"Kubernetes API"}
-    assert {check.name for check in checks if check.state == "ok"} == {"pipeline API", "permission", "object store"}
+    assert {check.name for check in checks if check.state == "ok"} == {
+        "pipeline API",
+        "permission",
+        "image",
+        "object store",
+    }
 
 
 def test_without_a_kubeconfig_it_is_said_what_to_set(look, monkeypatch):
@@ -230,3 +237,9 @@ def test_a_registry_that_is_not_there_yet_is_not_made(look, tmp_path):
     (found,) = [check for check in look(registry=str(tmp_path / "registry")) if check.name == "registry"]
     assert (found.state, "the first publication makes it" in found.found) == ("unknown", True)
     assert not (tmp_path / "registry").exists()
+
+
+def test_an_image_that_no_node_can_pull_is_told(look):
+    (check,) = [check for check in look(image="aerodet:0.1.0") if check.name == "image"]
+    assert check.state == "unknown"
+    assert "set AERODET_IMAGE" in check.found

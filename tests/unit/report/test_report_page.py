@@ -97,6 +97,11 @@ def test_the_headline_does_not_claim_a_loss_that_is_none(report_data, ap50, says
     assert says in headline(with_arm(report_data, "finetune", ap50))
 
 
+def test_the_headline_of_detectors_that_find_nothing_draws_no_comparison(report_data):
+    found = headline(with_arm(with_arm(report_data, "finetune", 0.0), "real", 0.0))
+    assert found.startswith("Neither the real images nor the synthetic ones have taught the detector anything yet.")
+
+
 def test_names_with_markup_are_escaped(report_data, tmp_path):
     bad = '<script>alert("x")</script>&<b>'
     data = dataclasses.replace(
@@ -145,7 +150,7 @@ def test_the_worst_of_runs_still_renders(report_data, tmp_path):
     text = render(data, tmp_path)
     Page(text)
     assert not any(re.search(r"\b(nan|inf)\b", chart) for chart in re.findall(r"<svg viewBox=.*?</svg>", text))
-    assert "level with training on all real images (0.0)" in text
+    assert "Neither the real images nor the synthetic ones have taught the detector anything yet." in text
 
 
 def test_an_int8_model_that_gained_nothing_is_not_praised(report_data):

@@ -38,7 +38,7 @@ def test_a_look_of_ones_own_travels_as_text_and_one_of_ours_by_name(tmp_path):
         (["sensor.gamma=[0.1, 9]"], "sensor.gamma: give a range within 0.3 to 3"),
         (["clutter.vehicles=-1"], "clutter.vehicles"),
         (["ground.snow=2"], "ground.snow: should be less than or equal to 1"),
-        (["weather=rain"], "weather: Extra inputs are not permitted"),
+        (["weather=rain"], "'weather' is nothing that a look has"),
         (["palette.water=[[0, 0, 9]]"], "palette: 'water' is none of concrete"),
         (["palette.grass=[]"], "palette: there is no colour for grass"),
         (["liveries={}"], "liveries: at least one share must be above 0"),
