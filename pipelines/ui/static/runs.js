@@ -62,6 +62,7 @@ export async function run([id]) {
       found.main && h("a", { class: "button", href: `#/artifact/${found.main}` }, "Engine"),
       found.main && h("a", { class: "button", href: `#/lineage/${found.main}` }, "Lineage")),
     found.error && h("p", { class: "alert" }, found.error),
+    found.note && h("p", { class: "quiet" }, found.note),
     failed.map((stage) => h("p", { class: "alert" }, h("strong", {}, stage.name), ` ${stage.error}`)),
     results && figures(results),
     card("Stages", drawGraph(nodes, found.links, `Graph of the stages of ${id}`), legend()),
