@@ -11,6 +11,7 @@
 from aerodet.pipelines.cluster.access import Access
 from aerodet.pipelines.cluster.api import FINAL, Api, connect, version_name
 from aerodet.pipelines.cluster.doctor import Check, examine
+from aerodet.pipelines.cluster.metadata import Execution, executions
 from aerodet.pipelines.cluster.runs import DEFAULT_ROOT, Outcome, RunFailedError, Submission, fetch, submit, wait
 from aerodet.pipelines.cluster.schedules import (
     Schedule,
@@ -32,6 +33,7 @@ __all__ = [
     "Api",
     "Check",
     "Decision",
+    "Execution",
     "Outcome",
     "RunFailedError",
     "Schedule",
@@ -41,6 +43,7 @@ __all__ = [
     "data_mark",
     "delete_schedule",
     "examine",
+    "executions",
     "fetch",
     "get_schedule",
     "list_schedules",

@@ -62,7 +62,7 @@ def serve(
 
     token = None if is_loopback(host) else secrets.token_urlsafe(24)
     folders = [Path(place) for place in (*places, *registries) if "://" not in place]
-    library, registry, cluster = Library(places), Registries(folders), _cluster(access, experiment)
+    library, registry, cluster = Library(places), Registries(folders), _server(access, experiment)
     listener = _listen(host, port)
     with listener, tempfile.TemporaryDirectory(prefix="aerodet-ui-", ignore_cleanup_errors=True) as scratch:
         config = uvicorn.Config(
@@ -85,7 +85,7 @@ def address_of(host: str, port: int, token: str | None) -> str:
     return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
 
 
-def _cluster(access: Access | None, experiment: str) -> Cluster | None:
+def _server(access: Access | None, experiment: str) -> Cluster | None:
     if access is None:
         return None
     from aerodet.pipelines.cluster import connect

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -158,8 +160,27 @@ def _offset(request: Request) -> int:
     return int(text)
 
 
+class _Json(JSONResponse):
+    """JSON that a browser takes, whatever was read: half a surrogate pair is escaped, and what is no number is null."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the bytes of the answer."""
+        try:
+            return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+        except ValueError:
+            return json.dumps(_finite(content), allow_nan=False, separators=(",", ":")).encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _json(function: Callable[[Request], Any]) -> Callable[[Request], Response]:
-    return _answered(lambda request: JSONResponse(function(request)))
+    return _answered(lambda request: _Json(function(request)))
 
 
 def _answered(function: Callable[[Request], Response]) -> Callable[[Request], Response]:

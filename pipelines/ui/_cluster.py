@@ -1,7 +1,8 @@
 """Runs and schedules of a Kubeflow Pipelines server as the page shows them.
 
 The server tells states and times; what a run made is found by its provenance in the places that the page reads, where
-the run's artifacts lie under ``.../<run id>/<task>/``.
+the run's artifacts lie under ``.../<run id>/<task>/``. Where the server keeps MLMD, that also tells which stages the
+cache answered, and where what they gave lies: in the folder of the run that made it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from aerodet.errors import MachineError
 from aerodet.lineage import Record, main_artifact
-from aerodet.pipelines.cluster import Api, list_schedules
+from aerodet.pipelines.cluster import Api, Execution, executions, list_schedules
 from aerodet.pipelines.cluster.runs import tasks_of
 from aerodet.pipelines.ui._library import Library
 from aerodet.pipelines.ui._runs import reduced
@@ -49,7 +51,13 @@ class Cluster:
         tasks, details = tasks_of(self._api, run), _details(run)
         names = {key: _name(key, task) for key, task in tasks.items()}
         made = _by_task(library, run_id)
-        stages = [_stage(names[key], details.get(key) or details.get(names[key]), made.get(key, [])) for key in tasks]
+        known, note = self._executions(run_id)
+        for key, execution in known.items():
+            made.setdefault(key, []).extend(_outputs(library, execution, made.get(key, [])))
+        stages = [
+            _stage(names[key], details.get(key) or details.get(names[key]), made.get(key, []), known.get(key))
+            for key in tasks
+        ]
         links = reduced({names[key]: {names[d] for d in task.get("dependentTasks", ())} for key, task in tasks.items()})
         parameters = (run.runtime_config.parameters if run.runtime_config else None) or {}
         return {
@@ -61,7 +69,16 @@ class Cluster:
             "profile": [],
             "logs": False,
             "error": " ".join(str(run.error.message or "").split()) if run.error else None,
+            "note": note,
         }
+
+    def _executions(self, run_id: str) -> tuple[dict[str, Execution], str | None]:
+        """Return MLMD's newest execution of each task, and what to say where MLMD is there and fails."""
+        try:
+            found = executions(self._api, run_id) or ()
+        except MachineError as error:  # states and times are the API's, and stand without it
+            return {}, str(error)
+        return {execution.task: execution for execution in found if execution.task}, None
 
     def schedules(self) -> list[dict[str, Any]]:
         """Return the schedules of the namespace, by name."""
@@ -105,7 +122,19 @@ def _details(run: Any) -> dict[str, Any]:
     return {detail.display_name: detail for detail in ordered if detail.display_name}
 
 
-def _stage(name: str, detail: Any, records: list[Record]) -> dict[str, Any]:
+def _outputs(library: Library, execution: Execution, known: list[Record]) -> list[Record]:
+    """Return what an execution gave as the page's places have it, besides what is known."""
+    wanted = {_bare(uri) for _, uri in execution.outputs} - {_bare(record.uri) for record in known}
+    records = (record for copies in library.catalog().artifacts.values() for record in copies)
+    return [record for record in records if _bare(record.uri) in wanted] if wanted else []
+
+
+def _bare(uri: str) -> str:
+    """Return an address without its scheme: one bucket is ``minio://`` to Kubeflow and ``s3://`` to others."""
+    return uri.partition("://")[2].rstrip("/")
+
+
+def _stage(name: str, detail: Any, records: list[Record], execution: Execution | None) -> dict[str, Any]:
     outputs = [{"name": r.provenance.name, "digest": r.provenance.digest, "kind": r.kind} for r in records]
     if detail is None:
         return {"name": name, "state": "PENDING", "outputs": outputs}
@@ -114,7 +143,8 @@ def _stage(name: str, detail: Any, records: list[Record]) -> dict[str, Any]:
         "state": _state(detail.state),
         "seconds": _seconds(detail.start_time, detail.end_time) or 0.0,
         "began": _text(detail.start_time),
-        "kept": False,
+        "kept": execution is not None and execution.state == "CACHED",
+        "execution": None if execution is None else execution.identity,
         "error": " ".join(str(detail.error.message or "").split()) if detail.error else None,
         "outputs": outputs,
         "progress": None,

@@ -66,7 +66,6 @@ class Registries:
 
 
 def _row(version: Version) -> dict[str, Any]:
-    metrics = {k.removeprefix("metric."): v for k, v in version.tags.items() if k.startswith("metric.")}
     made_from = {k.removeprefix("digest."): v for k, v in version.tags.items() if k.startswith("digest.")}
     files = {k.removeprefix("file."): v for k, v in version.tags.items() if k.startswith("file.")}
     return {
@@ -78,7 +77,7 @@ def _row(version: Version) -> dict[str, Any]:
         "stage": version.stage,
         "aliases": list(version.aliases),
         "run": version.tags.get("run_id", ""),
-        "metrics": {name: float(value) for name, value in metrics.items()},
+        "metrics": version.metrics,
         "digests": made_from,
         "files": files,
     }

@@ -77,5 +77,5 @@ get("/api/overview").then((found) => {
     const here = location.hash.startsWith("#/schedules");
     document.querySelector(".bar nav").append(h("a", { href: "#/schedules", "data-view": "schedules", "aria-current": here ? "page" : null }, "Schedules"));
   }
-  document.getElementById("places").replaceChildren(`aerodet ${found.version} · ${found.runs} runs and ${found.artifacts} artifacts in ${found.places.join(", ")}`, problems || "");
+  document.getElementById("places").replaceChildren(`aerodet ${found.version} · ${found.runs} ${found.runs === 1 ? "run" : "runs"} and ${found.artifacts} artifacts in ${found.places.join(", ")}`, problems || "");
 }).catch(() => {});

@@ -29,14 +29,14 @@ function verdicts(gate) {
     table(["rule", "verdict", "why"], gate.rules.map((rule) => [rule.name, h("span", { class: `pill ${pill[rule.verdict]}` }, rule.verdict), rule.sentence]), { label: "Rules of the gate" }));
 }
 
-const percent = (value) => (value === undefined ? "–" : value.toFixed(1));
-const figure = (value) => (value === undefined ? "–" : number(value));
+const percent = (value) => (value == null ? "–" : value.toFixed(1));
+const figure = (value) => (value == null ? "–" : number(value));
 
-/** Champion and challenger side by side, where both are told. */
+/** Champion and challenger side by side; a newest version that was archived or is the champion challenges nobody. */
 function standing(model) {
-  const held = model.versions.flatMap((version) => version.aliases.filter((name) => name in ORDER).map((name) => ({ name, version })));
+  const held = model.versions.flatMap((version) => version.aliases.filter((name) => name in ORDER && name === version.stage).map((name) => ({ name, version })));
   held.sort((a, b) => ORDER[a.name] - ORDER[b.name]);
-  return held.length > 0 && h("ul", { class: "tiles standing" }, held.map(({ name, version }) => h("li", {}, alias(name), h("strong", {}, percent(version.metrics.ap50), version.metrics.ap50 !== undefined && h("small", {}, "% AP50")), h("a", { href: `#/model/${enc(model.name)}/${version.version}` }, `version ${version.version}`))));
+  return held.length > 0 && h("ul", { class: "tiles standing" }, held.map(({ name, version }) => h("li", {}, alias(name), h("strong", {}, percent(version.metrics.ap50), version.metrics.ap50 != null && h("small", {}, "% AP50")), h("a", { href: `#/model/${enc(model.name)}/${version.version}` }, `version ${version.version}`))));
 }
 
 export async function model([name, number_]) {

@@ -62,6 +62,7 @@ export async function run([id]) {
       found.main && h("a", { class: "button", href: `#/artifact/${found.main}` }, "Engine"),
       found.main && h("a", { class: "button", href: `#/lineage/${found.main}` }, "Lineage")),
     found.error && h("p", { class: "alert" }, found.error),
+    found.note && h("p", { class: "quiet" }, found.note),
     failed.map((stage) => h("p", { class: "alert" }, h("strong", {}, stage.name), ` ${stage.error}`)),
     results && figures(results),
     card("Stages", drawGraph(nodes, found.links, `Graph of the stages of ${id}`), legend()),
@@ -113,9 +114,15 @@ export async function log([id, stage]) {
 
 export async function schedules() {
   const found = await get("/api/schedules");
-  const rows = found.map((schedule) => [schedule.name, h("span", { class: `pill ${schedule.enabled ? "ok" : ""}` }, schedule.enabled ? "on" : "paused"), schedule.when, schedule.next.length ? h("span", { class: "stack" }, schedule.next.map((moment) => when(moment))) : "–", schedule.runs_at_a_time, schedule.catch_up, schedule.version]);
-  return { title: "Schedules", kicker: "Of the pipeline server", node: card(null, rows.length ? table(["name", "state", "runs", "next", "at a time", "makes up for missed", "version"], rows, { label: "Schedules", numeric: [4] }) : h("p", {}, "There are none; ", h("code", {}, "aerodet schedule create"), " makes one.")) };
+  const rows = found.map((schedule) => [schedule.name, h("span", { class: `pill ${schedule.enabled ? "ok" : ""}` }, schedule.enabled ? "on" : "paused"), schedule.when, schedule.next.length ? h("span", { class: "stack" }, schedule.next.map((moment) => when(moment))) : "–", schedule.runs_at_a_time, schedule.catch_up, schedule.version, settings(schedule.parameters)]);
+  return { title: "Schedules", kicker: "Of the pipeline server", node: card(null, rows.length ? table(["name", "state", "runs", "next", "at a time", "makes up for missed", "version", "with"], rows, { label: "Schedules", numeric: [4] }) : h("p", {}, "There are none; ", h("code", {}, "aerodet schedule create"), " makes one.")) };
 }
+
+const LONGEST = 48; // letters of a parameter in a table; the rest is in its title
+const settings = (parameters) => h("span", { class: "stack" }, Object.entries(parameters).map(([name, value]) => {
+  const text = `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`;
+  return h("code", { title: text }, text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);
+}));
 
 export async function compare([left, right]) {
   const found = await get(`/api/diff/${left}/${right}`);

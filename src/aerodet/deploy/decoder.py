@@ -4,7 +4,7 @@
 
     decoder = Decoder("decoder.json")
     cov, bbox = run(decoder.preprocess(image)[None])        # any runtime: ONNX Runtime, TensorRT, Triton
-    for box in decoder.decode(cov, bbox)[0]:
+    for box in decoder.decode(cov, bbox, [image.shape[:2]])[0]:
         print(box["class"], box["score"], box["box"])       # x1, y1, x2, y2 in pixels of the image
 
     python decoder.py model.onnx image.npy                  # the whole of it, with ONNX Runtime
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +41,40 @@ class Decoder:
         self.size: tuple[int, int] = (self.parameters["input"]["height"], self.parameters["input"]["width"])
 
     def preprocess(self, image: NDArray[np.uint8]) -> _Floats:
-        """Return the network's input [3, H, W] of an RGB image [h, w, 3]; a smaller image is padded with black.
+        """Return the network's input [3, H, W] of an RGB image [h, w, 3].
+
+        A smaller image is padded with black, unless the network was trained on images that were stretched.
 
         Raises:
             ValueError: the image is larger than the network's input; cut it into tiles.
         """
         height, width = self.size
+        if self._stretches and image.ndim == 3 and image.shape[2] == 3:
+            stretched = _stretch(image, self.size) * np.float32(self.parameters["input"]["scale"])
+            return np.ascontiguousarray(stretched.transpose(2, 0, 1))
         if image.ndim != 3 or image.shape[2] != 3 or image.shape[0] > height or image.shape[1] > width:
             raise ValueError(f"the network takes RGB images of at most {height}x{width}, not {image.shape}; cut tiles")
         padded = np.zeros((height, width, 3), np.float32)
         padded[: image.shape[0], : image.shape[1]] = image
         return np.ascontiguousarray(padded.transpose(2, 0, 1) * np.float32(self.parameters["input"]["scale"]))
 
-    def decode(self, cov: NDArray[Any], bbox: NDArray[Any]) -> list[list[dict[str, Any]]]:
-        """Turn coverage [N, C, h, w] and distances [N, 4C, h, w] into boxes, by falling score, a list an image."""
+    @property
+    def _stretches(self) -> bool:
+        return bool(self.parameters["input"]["fit"] == "stretch")
+
+    def decode(
+        self, cov: NDArray[Any], bbox: NDArray[Any], sizes: Sequence[tuple[int, int]] = ()
+    ) -> list[list[dict[str, Any]]]:
+        """Turn coverage [N, C, h, w] and distances [N, 4C, h, w] into boxes, by falling score, a list an image.
+
+        Args:
+            cov: the network's coverage.
+            bbox: its distances.
+            sizes: heights and widths of the images, for a network that wants them stretched: its boxes are brought
+                back to their pixels. Without them they are in pixels of the network's input.
+        """
         images = []
-        for cells, distances in zip(cov, bbox, strict=True):
+        for index, (cells, distances) in enumerate(zip(cov, bbox, strict=True)):
             boxes = self._boxes(np.asarray(distances, np.float32))
             found = []
             for label, options in enumerate(self.parameters["classes"]):
@@ -64,6 +83,9 @@ class Decoder:
                 method = _nms if options["algorithm"] == "nms" else _dbscan
                 found += [(options["name"], *result) for result in method(*candidates, options)]
             found.sort(key=lambda entry: -entry[1])
+            if self._stretches and sizes:
+                factor = np.array([sizes[index][1] / self.size[1], sizes[index][0] / self.size[0]] * 2)
+                found = [(name, score, (factor * box).tolist()) for name, score, box in found]
             images.append([{"class": name, "score": score, "box": box} for name, score, box in found])
         return images
 
@@ -76,6 +98,20 @@ class Decoder:
         x1, y1 = np.clip(x - left, 0, width), np.clip(y - top, 0, height)
         x2, y2 = np.maximum(np.minimum(x + right, width), x1), np.maximum(np.minimum(y + bottom, height), y1)
         return np.stack([x1, y1, x2, y2], axis=-1).astype(np.float32)
+
+
+def _stretch(image: NDArray[np.uint8], size: tuple[int, int]) -> _Floats:
+    """Return the image [h, w, 3] at another size, between its four nearest pixels."""
+    result = image.astype(np.float32)
+    for axis, wanted in enumerate(size):
+        length = result.shape[axis]
+        at = np.clip((np.arange(wanted) + 0.5) * (length / wanted) - 0.5, 0, length - 1)
+        low = at.astype(np.intp)
+        shape = [-1 if a == axis else 1 for a in range(3)]
+        part = (at - low).astype(np.float32).reshape(shape)
+        high = np.minimum(low + 1, length - 1)
+        result = result.take(low, axis) * (1 - part) + result.take(high, axis) * part
+    return np.round(result).astype(np.float32)
 
 
 def _dbscan(boxes: _Floats, cov: _Floats, options: dict[str, Any]) -> list[tuple[float, list[float]]]:
@@ -131,9 +167,10 @@ def _main(model: str, image: str) -> None:
     decoder = Decoder(Path(__file__).with_name("decoder.json"))
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     names = decoder.parameters["output"]
-    feed = {decoder.parameters["input"]["name"]: decoder.preprocess(np.load(image))[None]}
+    pixels = np.load(image)
+    feed = {decoder.parameters["input"]["name"]: decoder.preprocess(pixels)[None]}
     cov, bbox = session.run([names["coverage"], names["boxes"]], feed)
-    print(json.dumps(decoder.decode(cov, bbox)[0], indent=2))
+    print(json.dumps(decoder.decode(cov, bbox, [pixels.shape[:2]])[0], indent=2))
 
 
 if __name__ == "__main__":

@@ -97,7 +97,9 @@ def deepstream_config(settings: Settings, *, graph: str, batch: int) -> str:
         "labelfile-path=labels.txt",
         f"infer-dims=3;{height};{width}",
         f"batch-size={batch}",
-        f"network-mode={1 if precision == 'int8' else 2}",  # INT8 by the graph's Q/DQ nodes, or FP16
+        f"network-mode={1 if precision == 'int8' else 2}",  # INT8 or FP16
+        # nvinfer builds FP16, and fails at Q/DQ nodes, where no cache is named; TensorRT then takes the nodes' scales.
+        *(["int8-calib-file=../../calibration.cache"] if precision == "int8" else []),
         f"num-detected-classes={len(settings.classes)}",
         "network-type=0",  # a detector
         "process-mode=1",  # on whole frames

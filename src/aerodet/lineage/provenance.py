@@ -25,6 +25,7 @@ files as ``<artifact>/<path>``, so that an engine which was copied to a device a
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import uuid
@@ -279,7 +280,7 @@ def read_provenance(folder: Path) -> Provenance:
     try:
         with path.open("rb") as stream:
             content = stream.read(LIMIT + 1)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise DataError(f"{folder} has no {PROVENANCE}; no aerodet stage made it, or it was copied in part") from error
     return parse_provenance(content, str(path))
 
@@ -297,7 +298,7 @@ def parse_provenance(content: bytes, where: str) -> Provenance:
     if len(content) > LIMIT:
         raise DataError(f"{where} is not an aerodet provenance statement: it has more than {LIMIT >> 20} MiB")
     try:
-        statement = json.loads(content.decode(), parse_constant=_no_constant)
+        statement = json.loads(content.decode(), parse_constant=_no_constant, parse_float=_finite)
         if b"\\ud" in content.lower():  # half of a surrogate pair would break whoever prints it
             json.dumps(statement, ensure_ascii=False).encode()
         return Provenance.from_statement(statement)
@@ -380,6 +381,11 @@ def _file(subject: Mapping[str, Any], artifact: str) -> tuple[str, str]:
 
 def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_constant(text)  # 1e999 is JSON, and read as infinity
 
 
 def _sha256(text: str) -> str:

@@ -19,6 +19,7 @@ from aerodet.registry.base import ARCHIVED, CHALLENGER, CHAMPION, Version
 
 __all__ = ["MlflowBase", "mlflow_errors"]
 
+_TURNS = 5  # of publishers that write one alias at once
 _ENVIRONMENT = {  # unless the user has set it
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -146,9 +147,12 @@ class MlflowBase(SharedRegistry):
     def _published(self, name: str, digest: str) -> Version | None:
         """Return the version with these engines and graphs, if there is one; the alias of the newest is put right."""
         versions = self.versions(name)
-        if versions and CHALLENGER not in versions[-1].aliases:
+        for _ in range(_TURNS):  # another publisher may have pointed the alias at an older version meanwhile
+            if not versions or CHALLENGER in versions[-1].aliases:
+                break
+            newest = str(versions[-1].version)
             with mlflow_errors():
-                _put(lambda: self._client.set_registered_model_alias(name, CHALLENGER, str(versions[-1].version)))
+                _put(lambda newest=newest: self._client.set_registered_model_alias(name, CHALLENGER, newest))  # type: ignore[misc]
             versions = self.versions(name)
         return next((version for version in versions if version.digest == digest), None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -61,9 +62,13 @@ class Version:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The measured figures it was published with."""
-        found = {key.removeprefix("metric."): value for key, value in self.tags.items() if key.startswith("metric.")}
-        return {key: float(value) for key, value in found.items()}
+        """The measured figures it was published with; a tag that somebody made no number of is left out."""
+        found: dict[str, float] = {}
+        for key, value in self.tags.items():
+            if key.startswith("metric."):
+                with suppress(ValueError):
+                    found[key.removeprefix("metric.")] = float(value)
+        return found
 
 
 class Registry(Protocol):

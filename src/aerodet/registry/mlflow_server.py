@@ -94,12 +94,12 @@ class MlflowServerRegistry(MlflowBase):
     def _remove_doubles(self, name: str, digest: str) -> None:
         from mlflow.exceptions import MlflowException
 
-        same = self._client.search_model_versions(f"name = '{name}' and tags.digest = '{digest}'")
-        kept, *doubles = sorted(same, key=lambda entry: int(entry.version))
-        for double in doubles:
+        found = self._client.search_model_versions(f"name = '{name}' and tags.digest = '{digest}'")
+        same = sorted(found, key=lambda entry: int(entry.version))
+        for double in same[1:]:
             with suppress(MlflowException):  # the other publisher was faster
                 self._client.delete_model_version(name, double.version)
-                if double.run_id != kept.run_id:  # they share it when a request was answered late and sent again
+                if double.run_id != same[0].run_id:  # they share it when a request was answered late and sent again
                     self._client.delete_run(double.run_id)
 
     def _location(self, tags: Mapping[str, str], source: str) -> str:

@@ -6,7 +6,6 @@ the version says of it: its content, by digest, and its own ``provenance.json``,
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 from aerodet.errors import DataError, RegistryError, UserError
 from aerodet.files import PROVENANCE, file_digest, folder_digest, read_json
-from aerodet.lineage import Provenance, read_provenance
+from aerodet.lineage import Provenance, parse_provenance, read_provenance
+from aerodet.lineage.provenance import LIMIT
 from aerodet.registry._bundle import Bundle
 from aerodet.registry.base import Registry, Version
 from aerodet.registry.sign import SIGNATURE, check_signature
@@ -171,7 +171,7 @@ def _check_files(result: Verification, folder: Path, digests: Mapping[str, str],
             result.fault(path, f"it was changed: sha256 {digest} was published, it has {found} now")
     for place in sorted(folder.rglob("*")):
         path = place.relative_to(folder).as_posix()
-        if not place.is_dir() and path not in digests and path not in besides:
+        if (place.is_symlink() or not place.is_dir()) and path not in digests and path not in besides:
             result.fault(path, "it was not published, somebody put it there")
 
 
@@ -190,10 +190,13 @@ def _check_package(result: Verification, folder: Path, roots: Iterable[Path], ke
 
 def _statements(result: Verification, folder: Path) -> Iterator[tuple[str, tuple[Provenance, bytes]]]:
     for path in sorted((folder / _STATEMENTS).glob("*.json")):
+        if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
+            continue  # it was named among the files; what it leads to is not read
         try:
-            content = path.read_bytes()
-            provenance = Provenance.from_statement(json.loads(content))
-        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            with path.open("rb") as stream:
+                content = stream.read(LIMIT + 1)
+            provenance = parse_provenance(content, path.name)
+        except (OSError, DataError) as error:
             result.fault(f"{_STATEMENTS}/{path.name}", f"it is no provenance statement: {error}")
             continue
         yield provenance.digest, (provenance, content)
@@ -219,16 +222,24 @@ def _check_upstream(
         found = folder_digest(place)
         if found != digest:
             result.fault(str(place), _changed(place, provenance, found))
-        elif (place / PROVENANCE).read_bytes() != content:
+        elif _statement(place) != content:
             result.fault(str(place), f"its {PROVENANCE} was changed since the version was published")
     if absent:
         result.note("upstream", f"{len(absent)} artifacts were not found and not checked: {', '.join(absent)}")
+
+
+def _statement(place: Path) -> bytes:
+    """Return an artifact's own statement; one that is longer than any of ours differs by that alone."""
+    with (place / PROVENANCE).open("rb") as stream:
+        return stream.read(LIMIT + 1)
 
 
 def find_artifacts(roots: Iterable[Path]) -> dict[str, Path]:
     """Return the folder of each artifact under the roots, by the digest that it says it has."""
     found: dict[str, Path] = {}
     for path in (path for root in roots for path in sorted(root.rglob(PROVENANCE))):
+        if path.is_symlink() or not path.is_file():
+            continue
         if (path.parent / SBOM).exists():  # a version's copy of its export, with more files around it
             continue
         try:
@@ -258,5 +269,9 @@ def _changed(folder: Path, provenance: Provenance, found: str) -> str:
 
 
 def _path(uri: str) -> str:
-    parts = urlsplit(uri)
+    """Return the path that a file's address means; an address that is none of a file, or none at all, as it is."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # a bracket that is not closed
+        return uri
     return unquote(parts.path) if parts.scheme == "file" else uri

@@ -69,6 +69,7 @@ class FakeKfp:
         self.wrong: list[str] = []
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.metadata: Callable[[str, bytes], tuple[int, dict[str, str], bytes]] | None = None
         self.on_get_run: Callable[[Any], None] = lambda _run: None
         self._ids = itertools.count(1)
         self._lock = threading.RLock()
@@ -303,6 +304,9 @@ class FakeKfp:
                 request = f"{self.command} {parts.path}"
                 fake.requests.append(request)
                 fake.headers.append({name.lower(): value for name, value in self.headers.items()})
+                if fake.metadata is not None and parts.path.startswith("/ml_metadata.MetadataStoreService/"):
+                    self.send_bytes(*fake.metadata(parts.path.rpartition("/")[2], body))
+                    return
                 query = {key: values[0] for key, values in parse_qs(parts.query).items()}
                 fault = next((f for f in fake.faults if f.times > 0 and re.search(f.match, request)), None)
                 if fault:
@@ -343,13 +347,15 @@ class FakeKfp:
 
             def send(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
                 text = json.dumps(api.ApiClient().sanitize_for_serialization(content)).encode()
+                self.send_bytes(status, (headers or {}) | {"Content-Type": "application/json"}, text)
+
+            def send_bytes(self, status: int, headers: dict[str, str], content: bytes) -> None:
                 self.send_response(status)
-                for name, value in (headers or {}).items():
+                for name, value in headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(text)
+                self.wfile.write(content)
 
             do_GET = do_POST = do_DELETE = handle_any
 

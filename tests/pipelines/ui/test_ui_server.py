@@ -324,6 +324,9 @@ def test_figures_that_no_browser_takes_and_settings_without_end_do_no_harm(hosti
     with serving("--in", str(hostile)) as other:
         _, (row,) = get(other, "runs")
         assert row["results"] is None
+        (hostile / "first" / "results.json").write_text('{"int8": {"ap50": 1e999}, "half": "\\ud800"}')
+        _, (row,) = get(other, "runs")
+        assert row["results"] == {"int8": {"ap50": None}, "half": "\ud800"}
         status, found = get(other, "runs/first")
         assert status == 200
         assert ["when", "2026-01-01"] in found["profile"]

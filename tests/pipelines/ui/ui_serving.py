@@ -15,15 +15,14 @@ COMMAND = [sys.executable, "-c", "from aerodet.pipelines.cli import main; main()
 @contextmanager
 def serving(*arguments: str, env: dict[str, str] | None = None) -> Iterator[str]:
     """Run ``aerodet ui``; yield the address that it prints."""
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("aerodet ui on "), line
-        yield line.removeprefix("aerodet ui on ").split(" ")[0]
-    finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
-        process.stdout.close()
+    command, environment = [*COMMAND, *arguments], {**os.environ, **(env or {})}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("aerodet ui on "), line
+            yield line.removeprefix("aerodet ui on ").split(" ")[0]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()  # a test that fails leaves nothing running either

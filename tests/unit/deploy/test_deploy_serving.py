@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aerodet.deploy import OnnxDetector, write_bundle
 from aerodet.deploy.decoder import Decoder
 from aerodet.deploy.serving import decoder_parameters, deepstream_config, triton_config
+from aerodet.detectnet.dataset import fit_image
 from aerodet.detectnet.postprocess import cluster
 from aerodet.detectnet.settings import settings_of
 from aerodet.detectnet.spec import format_spec, parse_spec
@@ -67,13 +68,26 @@ def test_the_decoder_prepares_images_as_the_detector_does() -> None:
         decoder.preprocess(np.zeros((65, 96, 3), np.uint8))
 
 
+@pytest.mark.parametrize("shape", [(50, 80), (64, 96), (128, 150)])
+def test_the_decoder_stretches_images_where_the_training_did(shape) -> None:
+    decoder = Decoder(decoder_parameters(replace(settings_for(), auto_resize=True)))
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    wanted, _ = fit_image(image, np.zeros((0, 4), np.float32), (64, 96), resize=True)
+    np.testing.assert_allclose(decoder.preprocess(image), wanted.transpose(2, 0, 1) / 255, atol=1.01 / 255)
+    cov, bbox = np.zeros((1, 1, 4, 6), np.float32), np.full((1, 4, 4, 6), 0.3, np.float32)
+    cov[0, 0, 2, 3] = 1
+    (stretched,), (found,) = decoder.decode(cov, bbox)[0], decoder.decode(cov, bbox, [shape])[0]
+    factor = np.array([shape[1] / 96, shape[0] / 64] * 2)
+    np.testing.assert_allclose(found["box"], stretched["box"] * factor, rtol=1e-5)
+
+
 def test_the_decoder_of_a_bundle_stands_alone_and_works_on_its_model(pruned_qat, tmp_path: Path, capsys) -> None:
     spec = format_spec(build_spec(SpecOptions(image_width=64, image_height=64, coverage_threshold=0.3)))
     write_bundle(pruned_qat, tmp_path / "b", spec=spec, classes=("aircraft",), size=(64, 64), engines=())
     serving = tmp_path / "b" / "serving"
     text = (serving / "decoder.py").read_text()
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE))
-    assert imported == {"__future__", "json", "sys", "pathlib", "typing", "numpy", "onnxruntime"}
+    assert imported == {"__future__", "collections", "json", "sys", "pathlib", "typing", "numpy", "onnxruntime"}
     module_spec = importlib.util.spec_from_file_location("bundled_decoder", serving / "decoder.py")
     module = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(module)
@@ -96,6 +110,7 @@ def test_deepstream_is_told_the_same_numbers(tmp_path: Path) -> None:
     assert properties.getfloat("net-scale-factor") == 1 / 255
     assert properties["infer-dims"] == "3;64;96"
     assert properties["onnx-file"] == "../../model.int8.onnx"
+    assert properties["int8-calib-file"] == "../../calibration.cache"
     assert properties["output-blob-names"] == "output_cov;output_bbox"
     assert [properties.getint(k) for k in ("model-color-format", "network-mode", "num-detected-classes")] == [0, 1, 2]
     assert properties.getint("cluster-mode") == 1
@@ -110,6 +125,7 @@ def test_deepstream_is_told_the_same_numbers(tmp_path: Path) -> None:
     parser.read_string(deepstream_config(nms, graph="model.onnx", batch=1))
     assert (parser["property"]["cluster-mode"], parser["property"]["network-mode"]) == ("2", "2")
     assert parser["class-attrs-0"]["nms-iou-threshold"] == "0.4"
+    assert "int8-calib-file" not in deepstream_config(nms, graph="model.onnx", batch=1)
 
 
 @pytest.mark.parametrize("plan", [False, True])

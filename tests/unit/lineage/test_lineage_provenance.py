@@ -164,6 +164,7 @@ def test_times_need_a_zone_and_parameters_must_be_json(tmp_path):
         ('{"_type": "https://in-toto.io/Statement/v0.1"}', "expected 'https://in-toto.io/Statement/v1'"),
         ('{"_type": "https://in-toto.io/Statement/v1"}', "'predicateType' is missing"),
         ('{"_type": NaN}', "NaN is not JSON"),
+        ('{"_type": 1e999}', "1e999 is not JSON"),
         ('{"_type": "\\ud800"}', "surrogates not allowed"),
         ("[" * 200_000, "nested too deeply"),
         ("1" * 5_000, "4300 digits"),
@@ -193,6 +194,12 @@ def test_an_endless_statement_is_not_read_to_its_end(tmp_path):
     with path.open("wb") as stream:
         stream.truncate(1 << 40)  # a hole of a tebibyte
     with pytest.raises(DataError, match="has more than 16 MiB"):
+        read_provenance(tmp_path)
+
+
+def test_a_folder_in_place_of_a_statement_is_none(tmp_path):
+    (tmp_path / "provenance.json").mkdir()
+    with pytest.raises(DataError, match=r"has no provenance\.json"):
         read_provenance(tmp_path)
 
 

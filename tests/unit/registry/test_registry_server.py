@@ -75,6 +75,29 @@ def test_an_alias_that_another_publisher_inserts_meanwhile_is_written_again(regi
     assert refusals
 
 
+def test_an_alias_that_another_publisher_moves_back_is_put_right(registry, outputs, monkeypatch):
+    registry.publish("late", named(outputs), **FACTS)
+    (outputs / "model.engine").write_text("another plan")
+    write, late = registry._client.set_registered_model_alias, []
+
+    def overtaken(name, alias, version):
+        """Write as another publisher does that listed the versions before ours was there."""
+        write(name, alias, version)
+        if not late:
+            late.append(version)
+            write(name, alias, "1")
+
+    monkeypatch.setattr(registry._client, "set_registered_model_alias", overtaken)
+    assert registry.publish("late", named(outputs), **FACTS).aliases == (CHALLENGER,)
+    assert late == ["2"]
+
+
+def test_a_figure_that_is_none_is_left_out(registry, outputs):
+    registry.publish("odd", named(outputs), **FACTS)
+    registry._client.set_model_version_tag("odd", "1", "metric.note", "n/a")
+    assert registry.get("odd").metrics == {"ap50": 91.5}
+
+
 def test_another_refusal_of_an_alias_is_told(registry, outputs, monkeypatch):
     def refuse(*arguments):
         raise MlflowException("no permission")

@@ -225,6 +225,29 @@ def test_links_and_names_that_lead_out_of_a_version_are_faults(place, tmp_path):
     assert not (tmp_path / "copy").exists()
 
 
+def test_what_lies_in_place_of_statements_is_named_and_not_read_without_end(place, tmp_path):
+    folder = open_registry(place / "registry").get("aircraft").folder
+    (folder / "provenance" / "endless.json").symlink_to("/dev/zero")
+    (folder / "provenance" / "deep.json").write_text("[" * 200_000)
+    (folder / "elsewhere").symlink_to(tmp_path)
+    (place / "run" / "odd" / "provenance.json").mkdir(parents=True)
+    (place / "run" / "gone").mkdir()
+    (place / "run" / "gone" / "provenance.json").symlink_to("/dev/zero")
+    faults = check(place, key=None).faults
+    assert {f.what for f in faults} == {"provenance/endless.json", "provenance/deep.json", "elsewhere"}
+    assert any("nested too deeply" in f.sentence for f in faults)
+
+
+def test_an_address_that_is_none_does_no_harm(place):
+    folder = open_registry(place / "registry").get("aircraft").folder
+    (path,) = (folder / "provenance").glob("train-*.json")
+    statement = json.loads(path.read_text())
+    for dependency in statement["predicate"]["buildDefinition"]["resolvedDependencies"]:
+        dependency["uri"] = "http://[/" if dependency["annotations"]["role"] == "input" else dependency["uri"]
+    path.write_text(json.dumps(statement))
+    assert f"provenance/{path.name}" in {f.what for f in check(place, key=None).faults}
+
+
 def test_a_hostile_name_in_provenance_stays_in_the_folder(tmp_path):
     run = make_run(tmp_path / "run")
     path = place_of(run, "model") / "provenance.json"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -44,8 +45,9 @@ def state_of(uri, folder, **parameters):
     return training_state(uri, "qat", parameters={"seed": 0, **parameters}, inputs={"dataset": folder})
 
 
+@contextmanager
 def pod(arguments):
-    """Start the stage as a pod would, in a process of its own; it keeps its state after every epoch, and waits."""
+    """Run the stage as a pod would, in a process of its own; it keeps its state after every epoch, and waits."""
     script = f"""
         import time
         from pathlib import PosixPath
@@ -57,7 +59,11 @@ def pod(arguments):
         train._Loop.save_state = lambda loop, save=train._Loop.save_state: (save(loop), time.sleep(0.2))
         stages.train(**{arguments!r})
     """
-    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # a test that fails leaves nothing running either
 
 
 def interrupted(bucket_uri, dataset, error):
@@ -70,10 +76,10 @@ def interrupted(bucket_uri, dataset, error):
 
 def test_a_training_whose_pod_was_killed_goes_on_in_the_next_one(bucket_uri, image_set, tmp_path, quick, capsys):
     options = {"dataset": image_set(tmp_path / "set", 8), "spec": SPEC, "name": "qat", "steps": 30, "seed": 3}
-    killed = pod(options | {"model": tmp_path / "killed", "state": bucket_uri})
-    wait_for(lambda: any(key.endswith(CHECKPOINT_FILE) for key in kept(bucket_uri)))
-    killed.kill()
-    assert killed.wait(30) == -signal.SIGKILL
+    with pod(options | {"model": tmp_path / "killed", "state": bucket_uri}) as killed:
+        wait_for(lambda: any(key.endswith(CHECKPOINT_FILE) for key in kept(bucket_uri)), seconds=180)
+        killed.kill()
+        assert killed.wait(30) == -signal.SIGKILL
     assert not (tmp_path / "killed").exists()
 
     stages.train(**options, model=tmp_path / "next", state=bucket_uri)
