@@ -36,7 +36,7 @@ def export_float(model: DetectNet, path: Path, *, size: tuple[int, int], classes
     """Write the float graph, batch normalisation folded into the convolutions.
 
     Args:
-        model: with or without fake quantisation; with it, the float weights and ReLU6 are written.
+        model: with or without fake quantisation; with it, the float weights are written.
         path: the ``.onnx`` file.
         size: (height, width) in pixels, multiples of 16.
         classes: class names in channel order, kept in the file's metadata.
@@ -52,8 +52,7 @@ def export_int8(
 ) -> None:
     """Write the graph with explicit Q/DQ, its kernels stored in 8 bits.
 
-    The kernels are the integers of training (see :func:`aerodet.deploy._fold.fold`). Saturating quantisers behind a
-    ReLU stand for its ReLU6, whose extent is at most 6.
+    The kernels are the integers of training (see :func:`aerodet.deploy._fold.fold`).
 
     Args:
         model: after quantisation-aware training.
