@@ -113,8 +113,8 @@ def test_tensorrt_graph_is_the_fake_quantised_network_at_its_places(make_model, 
     coverage, boxes = run_unoptimised(tmp_path / "model.onnx", images, ["output_cov", "output_bbox"])
     with torch.no_grad():
         expected_coverage, expected_boxes = as_placed(model, "tensorrt")(to_tensor(images))
-    # Equal to 1e-7 in most pictures; where sums in another order round an activation the other way, an untrained network
-    # multiplies that step.
+    # Equal to 1e-7 in most pictures; where sums in another order round an activation the other way, an untrained
+    # network multiplies that step.
     difference = np.abs(coverage - expected_coverage.numpy())
     assert np.median(difference) < 1e-5
     assert difference.mean() < 0.02
