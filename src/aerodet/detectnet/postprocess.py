@@ -192,7 +192,10 @@ def _dbscan(boxes: _Floats, weights: _Floats, images: _Ints, eps: float, min_wei
 
     m = len(boxes)
     first, second = _neighbours(boxes, images, eps)
-    core = np.bincount(first, weights[second], minlength=m) >= min_weight
+    own = np.float32(1) - _iou(boxes, boxes) <= eps  # not where a box has no area
+    around = weights * own.astype(np.float64)
+    around += np.bincount(first, weights[second], minlength=m) + np.bincount(second, weights[first], minlength=m)
+    core = around >= min_weight
     labels = np.full(m, m, np.int64)
     if not core.any():
         return labels - m - 1
@@ -202,14 +205,15 @@ def _dbscan(boxes: _Floats, weights: _Floats, images: _Ints, eps: float, min_wei
     links = sparse.coo_array((np.ones(len(ends[0]), bool), ends), shape=(core.sum(), core.sum()))
     # The search starts at the lowest unseen core, which numbers clusters by their first core.
     labels[core] = csgraph.connected_components(links, directed=False)[1]
-    border = core[second] & ~core[first]
-    np.minimum.at(labels, first[border], labels[second[border]])
+    for one, other in ((first, second), (second, first)):
+        border = core[other] & ~core[one]
+        np.minimum.at(labels, one[border], labels[other[border]])
     labels[labels == m] = -1
     return labels
 
 
 def _neighbours(boxes: _Floats, images: _Ints, eps: float) -> tuple[_Ints, _Ints]:
-    """Return all ordered pairs (i, j), also (i, i), of boxes of one image with 1 - IoU at most ``eps``.
+    """Return each pair (i, j) of boxes of one image with 1 - IoU at most ``eps`` once.
 
     IoU is at most the overlap of the x-ranges over their union, so that neighbours' left edges lie at most eps widths
     apart: after sorting by left edge each box is compared with the few that follow it.
@@ -222,14 +226,12 @@ def _neighbours(boxes: _Floats, images: _Ints, eps: float) -> tuple[_Ints, _Ints
     key = x1 + image * (high - low + 1)
     # At eps 1 all boxes of an image are neighbours.
     ends = np.searchsorted(key, key + reach, side="right") if eps < 1 else np.searchsorted(image, image, side="right")
-    counts = ends - np.arange(len(order))
+    counts = ends - np.arange(len(order)) - 1
     first = np.repeat(np.arange(len(order)), counts)
-    second = first + np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
+    second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
     first, second = order[first], order[second]
     near = np.float32(1) - _iou(boxes[first], boxes[second]) <= eps
-    first, second = first[near], second[near]
-    other = first != second
-    return np.concatenate([first, second[other]]), np.concatenate([second, first[other]])
+    return first[near], second[near]
 
 
 def _iou(a: _Floats, b: _Floats) -> _Floats:
