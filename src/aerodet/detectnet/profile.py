@@ -121,7 +121,7 @@ def profile_training(options: ProfileOptions) -> dict[str, Any]:
     result: dict[str, Any] = {"modes": {}, "conditions": _conditions(options, device, len(source.records))}
     plain = _loop(options, source, device, "off")
     for mode in modes:
-        with torch.backends.cudnn.flags(benchmark=True):
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
             loop = _loop(options, source, device, mode)
             bare, whole = _bare(loop), _whole(loop)
             start = _clock(device, bare, _WARM_UP)
@@ -225,7 +225,7 @@ def _in_turn(device: torch.device, kinds: dict[str, Iterator[None]], steps: int)
     times: dict[str, list[float]] = defaultdict(list)
     for n in range(max(1, steps // long) + 1):
         for name in list(kinds) if n % 2 == 0 else list(kinds)[::-1]:
-            with torch.backends.cudnn.flags(benchmark=name != "plain"):
+            with torch.backends.cudnn.flags(enabled=True, benchmark=name != "plain"):
                 times[name].append(_clock(device, kinds[name], long) / long)
     return {name: values[1:] for name, values in times.items()}  # the first round warms up
 

@@ -168,7 +168,7 @@ def _train(*, worker: Worker, device: torch.device, job: Job, out: Path, descrip
     """Train as one of the workers; the first of them writes."""
     loop = _Loop(job, device, worker)
     with (
-        torch.backends.cudnn.flags(benchmark=not job.deterministic, deterministic=job.deterministic),
+        torch.backends.cudnn.flags(enabled=True, benchmark=not job.deterministic, deterministic=job.deterministic),
         progress(description, loop.total_steps, done=loop.step) as bar,
         _tensorboard(job.state if worker.leads else None) as board,
     ):

@@ -106,6 +106,21 @@ def test_a_cpu_makes_batches_when_they_are_asked_for():
     assert len(list(prepared)) == 2
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_convolutions_are_chosen_by_trial_or_by_rule(tmp_path, monkeypatch: pytest.MonkeyPatch, deterministic: bool):
+    seen: list[tuple[bool, bool, bool]] = []
+    cudnn = torch.backends.cudnn
+    update = Step.update
+    monkeypatch.setattr(
+        Step, "update", lambda s: (seen.append((cudnn.enabled, cudnn.benchmark, cudnn.deterministic)), update(s))[1]
+    )
+
+    items = [(rectangles(2), range(2))]
+    train(small_spec(epochs=1), items, out=tmp_path / "out", device=CPU, deterministic=deterministic)
+
+    assert set(seen) == {(True, not deterministic, deterministic)}
+
+
 # ------------------------------------------------------------------------------------------------- what is decided
 
 
