@@ -6,6 +6,8 @@ One folder a stage; ``component.py`` is declaration only. What a stage does is t
 
 from aerodet.components.audit import audit
 from aerodet.components.benchmark import benchmark
+from aerodet.components.candidate import candidate
+from aerodet.components.compare import compare
 from aerodet.components.evaluate import evaluate
 from aerodet.components.export import export
 from aerodet.components.gate import gate
@@ -33,6 +35,8 @@ from aerodet.components.train import train
 __all__ = [
     "audit",
     "benchmark",
+    "candidate",
+    "compare",
     "evaluate",
     "export",
     "gate",

@@ -34,6 +34,8 @@ def place_pods(cluster: Cluster, tasks: dict[str, Any]) -> None:
     """
     known = {"default", *components.__all__}  # a profile may speak of stages that its own data make needless
     for task in tasks.values():
+        if task.importer_spec is not None:  # what is imported needs no pod
+            continue
         component, name = task.component_spec.name, task._task_spec.display_name or task.name
         known |= {component, name}
         try:

@@ -11,6 +11,7 @@ import aerodet
 from aerodet.errors import AerodetError
 from aerodet.pipelines.cli import (
     bench,
+    compress,
     data,
     detect,
     diff,
@@ -42,6 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run.run)
+app.command()(compress.compress)
 app.command()(runs.runs)
 app.command()(runs.report)
 app.command()(lineage.lineage)

@@ -95,9 +95,11 @@ def show_results(folder: Path) -> None:
 
 
 def results_tables(results: dict[str, Any]) -> list[Table]:
-    """Return the tables of a run: the arms, and the chain from the finetune arm to the INT8 engine."""
+    """Return the tables of a run: the arms, and the chain from the finetune arm to the INT8 engine; or the points."""
     from rich.table import Table
 
+    if results.get("flow") == "compress":
+        return [_points_table(results)]
     arms = Table(title="Arms", box=None, header_style="bold", title_justify="left")
     arms.add_column("trained on")
     arms.add_column("AP50, %", justify="right")
@@ -118,6 +120,27 @@ def results_tables(results: dict[str, Any]) -> list[Table]:
             f"{latency:.2f}" if latency is not None else "",
         )
     return [arms, chain]
+
+
+def _points_table(results: dict[str, Any]) -> Table:
+    """Return the points of a compression search, the network that was compressed first."""
+    from rich.table import Table
+
+    table = Table(title=_verdict(results), box=None, header_style="bold", title_justify="left")
+    for heading in ("point", "parameters", "bytes", "AP50, %", "AP75, %", "ms", "times as fast", ""):
+        table.add_column(heading, justify="left" if heading in ("point", "") else "right", no_wrap=True)
+    chosen = results["chosen"]["name"] if results["chosen"] else None
+    for row in ({"name": "unpruned, float", "speedup": 1.0, **results["teacher"]}, *results["points"]):
+        remark = "chosen" if row["name"] == chosen else "" if row.get("within_budget", True) else "over budget"
+        figures = [_percent(row["ap50"]), _percent(row["ap75"]), f"{row['median_ms']:.2f}", f"{row['speedup']:.1f}"]
+        table.add_row(row["name"], f"{row['parameters']:,}", f"{row['bytes']:,}", *figures, remark)
+    return table
+
+
+def _verdict(results: dict[str, Any]) -> str:
+    if results["chosen"]:
+        return str(results["sentence"])
+    return f"No point keeps AP50 within {results['budget']:g} points. {results['sentence']}".rstrip()
 
 
 def _results(folder: Path) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from kfp import compiler
 from kfp.dsl.graph_component import GraphComponent
 
 from aerodet.errors import UserError
-from aerodet.pipelines.flows import main
+from aerodet.pipelines.flows import compress, main
 from aerodet.pipelines.profiles import Profile
 
 __all__ = ["FLOWS", "compile_pipeline"]
 
 FLOWS: dict[str, Callable[..., GraphComponent]] = {
     "main": main.build_pipeline,
+    "compress": compress.build_pipeline,
 }
 
 

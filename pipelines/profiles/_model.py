@@ -13,6 +13,7 @@ __all__ = [
     "Arm",
     "Augmentation",
     "Benchmark",
+    "Compress",
     "Data",
     "Embedded",
     "Export",
@@ -29,7 +30,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$")]  # TAO lower-cases labels; upper case gives AP 0
-OneOrMore = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)  # --set classes=ship
+OneOrMore = BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value])  # --set classes=ship
 
 
 class _Section(BaseModel):
@@ -164,6 +165,40 @@ class Prune(_Section):
         return self
 
 
+class Compress(_Section):
+    """The compression search; see docs/compress.md."""
+
+    model: str = Field("", description="checkpoint to compress; empty: the finetune arm is trained")
+    parameters: Count | None = Field(None, description="of that checkpoint; `aerodet compress` reads them from it")
+    target: Literal["cpu", "sm_80", "sm_90"] = Field("cpu", description="whose INT8 kernels the channels are to suit")
+    budget: Annotated[float, Field(ge=0)] = Field(2.0, description="points of AP50 that the chosen model may lose")
+    sizes: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), OneOrMore] = Field(
+        [4, 25, 100],
+        description="below 1: share of the parameters kept; up to 1,000: divided by; above: parameters",
+    )
+    importances: Annotated[list[Literal["l2", "bn", "taylor"]], Field(min_length=1), OneOrMore] = Field(
+        ["l2", "taylor"], description="a branch of the search for each measure of a channel's importance"
+    )
+    controls: Annotated[list[Literal["narrow", "narrow-distilled", "one-shot"]], OneOrMore] = Field(
+        ["narrow", "one-shot"], description="what a branch has to beat: narrow networks from scratch, pruning in one go"
+    )
+    retrain: Arm | None = Field(None, description="of each point; `retrain` with distillation by default")
+    qat: Arm | None = Field(None, description="of each point; `qat` with distillation by default")
+    distillation: Annotated[float, Field(ge=0)] = Field(
+        0.15, description="of `retrain` and `qat` where they say none; measured in docs/compress.md"
+    )
+
+    @model_validator(mode="after")
+    def _all_different(self) -> Self:
+        for name in ("sizes", "importances", "controls"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} names one of them twice")
+        if 1 in self.sizes:
+            raise ValueError("a size of 1 says nothing: 4 is a quarter of the parameters, and so is 0.25")
+        return self
+
+
 class Export(_Section):
     """What is exported besides ONNX."""
 
@@ -234,6 +269,7 @@ class Profile(_Section):
     retrain: Arm
     qat: Arm
     prune: Prune = Prune()  # type: ignore[call-arg]
+    compress: Compress = Compress()  # type: ignore[call-arg]
     export: Export = Export()  # type: ignore[call-arg]
     benchmark: Benchmark = Benchmark()
     backend: Literal["torch", "tao"] = "torch"

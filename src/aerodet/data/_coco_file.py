@@ -34,7 +34,7 @@ class Annotation(msgspec.Struct, gc=False):
     bbox: Any = None
     area: Any = None
     iscrowd: Any = None
-    segmentation: Any = None
+    segmentation: Any = msgspec.field(default=None, name="")  # read where :func:`_schema` says so
     value: Any = None
 
     def bounds(self) -> tuple[float, float, float, float]:
@@ -83,12 +83,13 @@ class CocoFile:
         return np.array([_to_xywh(value) for value in values], np.float64).reshape(-1, 4)
 
 
-def load_coco(path: Path, attribute: str | None = None) -> CocoFile:
+def load_coco(path: Path, attribute: str | None = None, *, outlines: bool = True) -> CocoFile:
     """Read a COCO file.
 
     Args:
         path: the JSON file.
         attribute: field of the annotations to read into :attr:`Annotation.value`.
+        outlines: keep the polygons, and with them the bytes of the file.
 
     Raises:
         DataError: it cannot be read, is not JSON, or lacks one of the lists.
@@ -98,7 +99,9 @@ def load_coco(path: Path, attribute: str | None = None) -> CocoFile:
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); check the path") from error
     try:
-        content = msgspec.json.decode(data, type=_schema(None if attribute in _FIELDS else attribute))
+        content = msgspec.json.decode(
+            data, type=_schema(None if attribute in _FIELDS else attribute, outlines=outlines)
+        )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Python's reader takes NaN and Infinity, which JSON has not, and tells what is wrong with the rest.
         images, annotations, categories = _load_slowly(path, data, attribute)
@@ -131,9 +134,11 @@ def short(value: Any) -> str:
 
 
 @cache
-def _schema(attribute: str | None) -> Any:
-    # A raw polygon is a view of the file's bytes; decoded polygons would outweigh everything else.
-    fields: list[Any] = [("segmentation", msgspec.Raw, msgspec.Raw(b"null"))]
+def _schema(attribute: str | None, *, outlines: bool) -> Any:
+    fields: list[Any] = []
+    if outlines or attribute == "segmentation":
+        # A raw polygon is a view of the file's bytes; decoded polygons would outweigh everything else.
+        fields.append(("segmentation", msgspec.Raw, msgspec.Raw(b"null")))
     if attribute is not None:
         fields.append(("value", Any, None))
     entry = msgspec.defstruct("Entry", fields, bases=(Annotation,), rename={"value": attribute or "value"}, gc=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def read_coco(
             remedy.
     """
     path = Path(folder_or_json)
-    file = load_coco(path if path.is_file() else find_coco(path, split), class_from)
+    file = load_coco(path if path.is_file() else find_coco(path, split), class_from, outlines=on_bad_box == "fix")
     report = CocoReport(str(file.path), annotations=len(file.annotations))
     classes_of = match_classes(file, classes, on_bad_entry)
     listed = list_images(file, ImageFinder(file.path, images, split), on_bad_entry, report)
@@ -126,7 +127,14 @@ def group_of(file_name: str, stated: Any = None) -> str:
 def _wanted(file: CocoFile, listed: ImageList, classes: Classes, policy: Policy, report: CocoReport) -> _Wanted:
     """Choose the annotations of wanted classes that bound single objects; the others are counted."""
     others: Counter[str] = Counter()
-    kept: list[tuple[int, int, int]] = []
+    columns = array("q"), array("q"), array("q")  # a list of tuples would take ten times the memory
+    keep_index, keep_place, keep_label = (column.append for column in columns)
+
+    def keep(index: int, place: int, label: int) -> None:
+        keep_index(index)
+        keep_place(place)
+        keep_label(label)
+
     for index, annotation in enumerate(file.annotations):
         image = annotation.image_id
         place = listed.by_id.get(image, -1) if type(image) is int else listed.place(image)
@@ -142,18 +150,18 @@ def _wanted(file: CocoFile, listed: ImageList, classes: Classes, policy: Policy,
         elif annotation.iscrowd:
             report.crowds += 1
         elif key in classes.labels:
-            kept.append((index, place, classes.labels[key]))
+            keep(index, place, classes.labels[key])
         elif key in classes.others:
             others[classes.others[key]] += 1
         elif category is None and classes.assumed:
             report.assumed += 1
-            kept.append((index, place, 0))
+            keep(index, place, 0)
         elif policy == "fail":
             raise DataError(_no_category(file, index, category))
         else:
             report.uncategorised += 1
     report.other_categories = dict(others)
-    return _Wanted(*np.array(kept, np.int64).reshape(-1, 3).T)
+    return _Wanted(*(np.array(column, np.int64) for column in columns))
 
 
 def _no_category(file: CocoFile, index: int, category: Any) -> str:

@@ -91,8 +91,11 @@ def kitti_label(record: ImageRecord, classes: Sequence[str]) -> tuple[list[str],
     names = [f"{name.lower().replace(' ', '')} 0.00 0 0.00" for name in classes]
     for (left, top, right, bottom), label in zip(record.boxes.tolist(), record.labels.tolist(), strict=True):
         # Plain numbers: an array of a dozen boxes costs more to set up than it saves.
-        x1, y1 = min(max(left, 0.0), width), min(max(top, 0.0), height)
-        x2, y2 = min(max(right, 0.0), width), min(max(bottom, 0.0), height)
+        if left >= 0.0 and top >= 0.0 and right <= width and bottom <= height:
+            x1, y1, x2, y2 = left, top, right, bottom
+        else:
+            x1, y1 = min(max(left, 0.0), width), min(max(top, 0.0), height)
+            x2, y2 = min(max(right, 0.0), width), min(max(bottom, 0.0), height)
         if int(x1) < int(x2) and int(y1) < int(y2):
             lines.append("%s %.2f %.2f %.2f %.2f%s" % (names[label], x1, y1, x2, y2, _REST))  # noqa: UP031 - half the time
             clipped += (x1, y1, x2, y2) != (left, top, right, bottom)

@@ -27,6 +27,7 @@ from typing import IO, Any, Self
 import numpy as np
 
 from aerodet.data._coco_write import CocoStream
+from aerodet.data._seen import Seen
 from aerodet.data.pixels import IMAGE_SUFFIXES, decode_image, encode_image, sniff_suffix
 from aerodet.data.records import ImageRecord, Pixels
 from aerodet.errors import DataError
@@ -154,9 +155,8 @@ class ImageSetWriter:
         self.classes = tuple(classes)
         self._shard_bytes = shard_bytes
         self._info = dict(info or {})
-        self._ids: set[int] = set()
-        self._names: set[str] = set()
         self._stack = ExitStack()
+        self._count = 0
         self._shards: list[Path] = []
         self._stream: IO[bytes] | None = None
         self._tar: tarfile.TarFile | None = None
@@ -164,6 +164,8 @@ class ImageSetWriter:
     def __enter__(self) -> Self:
         self._partial = self._stack.enter_context(atomic_path(self.folder))
         self._partial.mkdir()
+        self._seen = Seen()
+        self._stack.callback(self._seen.close)
         self._annotations = self._stack.enter_context(CocoStream(self._partial / ANNOTATIONS))
         self._stack.push(self._finish)
         return self
@@ -174,7 +176,7 @@ class ImageSetWriter:
         return self._stack.__exit__(kind, error, trace)
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return self._count
 
     def add(self, record: ImageRecord, image: bytes | Pixels, suffix: str | None = None) -> ImageRecord:
         """Add one image.
@@ -209,16 +211,16 @@ class ImageSetWriter:
         path = PurePosixPath(record.file_name)
         if path.is_absolute() or ".." in path.parts:
             raise DataError(f"image name {record.file_name} leaves its folder; rename the image")
-        if record.id in self._ids:
+        if len(record.labels) and not 0 <= record.labels.min() <= record.labels.max() < len(self.classes):
+            raise ValueError(f"{record.file_name}: labels {record.labels.tolist()} for {len(self.classes)} classes")
+        twice = self._seen.add(record.id, record.file_name)
+        if twice == "id":
             raise DataError(
                 f"image id {record.id} of {record.file_name} is already in {self.folder}; renumber the images"
             )
-        if record.file_name in self._names:
+        if twice == "name":
             raise DataError(f"image name {record.file_name} is already in {self.folder}; rename one of the images")
-        if len(record.labels) and not 0 <= record.labels.min() <= record.labels.max() < len(self.classes):
-            raise ValueError(f"{record.file_name}: labels {record.labels.tolist()} for {len(self.classes)} classes")
-        self._ids.add(record.id)
-        self._names.add(record.file_name)
+        self._count += 1
 
     def _append(self, name: str, data: bytes) -> tuple[int, int, int]:
         """Write one member and return its shard, offset and size."""
@@ -248,7 +250,7 @@ class ImageSetWriter:
             if self._stream is not None:
                 self._stream.close()
             return
-        if not self._ids:
+        if not self._count:
             raise DataError(
                 f"no images were left for the image set {self.folder}; check the data set and the options that "
                 "select from it"

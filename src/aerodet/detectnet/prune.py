@@ -25,7 +25,18 @@ from aerodet.detectnet.model import DetectNet, count_parameters
 from aerodet.detectnet.quantize import is_quantized
 from aerodet.errors import SpecError
 
-__all__ = ["Group", "PruneOptions", "groups", "importance", "kept_channels", "l2_scores", "prune", "prune_to"]
+__all__ = [
+    "Group",
+    "PruneOptions",
+    "cut",
+    "groups",
+    "importance",
+    "kept_channels",
+    "l2_scores",
+    "prune",
+    "prune_to",
+    "ranked_groups",
+]
 
 Group = tuple[str, ...]
 _HALVINGS = 24
@@ -128,19 +139,44 @@ def prune(model: DetectNet, options: PruneOptions, scores: Mapping[str, Tensor] 
     Raises:
         SpecError: an excluded layer does not exist, or the model has fake quantisation (prune before QAT).
     """
+    kept: dict[str, Tensor] = {}
+    for group, values, whole in ranked_groups(model, options, scores):
+        indices = torch.arange(len(values)) if whole else kept_channels(values, options)
+        kept.update(dict.fromkeys(group, indices))
+    return cut(model, kept)
+
+
+def ranked_groups(
+    model: DetectNet, options: PruneOptions, scores: Mapping[str, Tensor] | None = None
+) -> list[tuple[Group, Tensor, bool]]:
+    """Return every group with the importance [C] of its channels, on the CPU, and whether it has to stay whole.
+
+    Raises:
+        SpecError: see :func:`prune`.
+    """
     if is_quantized(model):
         raise SpecError("prune the float model: this one already has fake quantisation")
-    layers = dict(model.convolutions())
-    unknown = set(options.excluded) - set(layers)
+    unknown = set(options.excluded) - {name for name, _ in model.convolutions()}
     if unknown:
         raise SpecError(f"excluded layers that the model does not have: {', '.join(sorted(unknown))}")
     scores = scores or l2_scores(model)
-    kept: dict[str, Tensor] = {}
-    for group in groups(model):
-        values = importance([scores[name] for name in group], options)
-        whole = any(name in options.excluded for name in group)
-        indices = torch.arange(len(values)) if whole else kept_channels(values.cpu(), options)
-        kept.update(dict.fromkeys(group, indices))
+    return [
+        (
+            group,
+            importance([scores[name] for name in group], options).cpu(),
+            any(name in options.excluded for name in group),
+        )
+        for group in groups(model)
+    ]
+
+
+def cut(model: DetectNet, kept: Mapping[str, Tensor]) -> DetectNet:
+    """Return a copy of a model that has the kept channels only.
+
+    Args:
+        model: the float model, left as it is.
+        kept: rising indices of the output channels to keep, for every convolution by its TAO layer name.
+    """
     channels = {name: len(indices) for name, indices in kept.items()}
     smaller = DetectNet(replace(model.architecture, channels=channels))
     _copy(model, smaller, kept)
@@ -186,7 +222,7 @@ def prune_to(
     return best, high
 
 
-def _copy(source: DetectNet, target: DetectNet, kept: dict[str, Tensor]) -> None:
+def _copy(source: DetectNet, target: DetectNet, kept: Mapping[str, Tensor]) -> None:
     """Copy the kept slices of every tensor."""
     _copy_conv(source.conv1, target.conv1, kept["conv1"], torch.arange(3))
     _copy_norm(source.bn_conv1, target.bn_conv1, kept["conv1"])

@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -114,13 +114,13 @@ class MlflowBase(SharedRegistry):
     def _set_champions(self, name: str, champions: Sequence[int]) -> None:
         with mlflow_errors():
             # The alias is what counts: a list that runs ahead of it is cut back when it is read.
-            self._client.set_registered_model_tag(name, CHAMPIONS, " ".join(map(str, champions)))
-            self._client.set_registered_model_alias(name, CHAMPION, str(champions[-1]))
+            _put(lambda: self._client.set_registered_model_tag(name, CHAMPIONS, " ".join(map(str, champions))))
+            _put(lambda: self._client.set_registered_model_alias(name, CHAMPION, str(champions[-1])))
 
     def _set_archived(self, version: Version, *, archived: bool) -> None:
         with mlflow_errors():
             if archived:
-                self._client.set_model_version_tag(version.name, str(version.version), ARCHIVED, "true")
+                _put(lambda: self._client.set_model_version_tag(version.name, str(version.version), ARCHIVED, "true"))
             elif ARCHIVED in version.tags:
                 self._client.delete_model_version_tag(version.name, str(version.version), ARCHIVED)
 
@@ -148,7 +148,7 @@ class MlflowBase(SharedRegistry):
         versions = self.versions(name)
         if versions and CHALLENGER not in versions[-1].aliases:
             with mlflow_errors():
-                self._client.set_registered_model_alias(name, CHALLENGER, str(versions[-1].version))
+                _put(lambda: self._client.set_registered_model_alias(name, CHALLENGER, str(versions[-1].version)))
             versions = self.versions(name)
         return next((version for version in versions if version.digest == digest), None)
 
@@ -176,6 +176,18 @@ def mlflow_errors() -> Iterator[None]:
                 "nothing is published twice"
             ) from error
         raise RegistryError(f"the registry refused: {reason}") from error
+
+
+def _put(write: Callable[[], object]) -> None:
+    """Write an alias or a tag, once more if another client inserted the same row meanwhile: then it is an update."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        write()
+    except MlflowException as error:
+        if not re.search(r"IntegrityError|UniqueViolation", str(error)):
+            raise
+        write()
 
 
 def _pages(search: Any) -> list[Any]:

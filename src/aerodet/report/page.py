@@ -17,7 +17,7 @@ from aerodet.files import write_text
 from aerodet.report import _charts
 from aerodet.report.data import Evaluation, Example, ReportData
 
-__all__ = ["headline", "render_report", "resource"]
+__all__ = ["byte_size", "duration", "flat", "headline", "moment", "render_report", "resource"]
 
 NOTHING = "–"
 
@@ -42,7 +42,7 @@ def render_report(data: ReportData, out: Path) -> None:
             style=Markup(resource("tokens.css") + resource("report.css")),  # our own files, nothing of the data's
             evaluations=_evaluations(data),
             shrink=_charts.shrink_rows(data),
-            parameters=list(_flat(data.parameters)),
+            parameters=list(flat(data.parameters)),
         ),
     )
 
@@ -89,7 +89,7 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
             tiles.append((f"{after.throughput:.1f}", "×", "throughput of INT8 over the unpruned float model"))
         if before and before.file_bytes and after.file_bytes and after.file_bytes < before.file_bytes:
             tiles.append(
-                (f"{before.file_bytes / after.file_bytes:.1f}", "×", f"smaller file: {_bytes(after.file_bytes)}")
+                (f"{before.file_bytes / after.file_bytes:.1f}", "×", f"smaller file: {byte_size(after.file_bytes)}")
             )
     real, synthetic, finetune = (data.arm(key) for key in ("real", "synthetic", "finetune"))
     if real and synthetic and finetune and real.evaluation.ap50 > synthetic.evaluation.ap50:
@@ -111,12 +111,12 @@ def _evaluations(data: ReportData) -> list[tuple[str, str, Evaluation]]:
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
-        "bytes": _bytes,
+        "bytes": byte_size,
         "count": lambda value: NOTHING if value is None else f"{value:,}",
         "decimals": lambda value, places=1: NOTHING if value is None else f"{value:.{places}f}",
         "delta": _delta,
-        "duration": _duration,
-        "moment": _moment,
+        "duration": duration,
+        "moment": moment,
         "picture": _picture,
         "colour": _charts.colour,
     }
@@ -135,10 +135,11 @@ def resource(name: str) -> str:
     return resources.files("aerodet.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield a nested mapping's values as text, by their dotted keys."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, default=str)
 
@@ -152,7 +153,8 @@ def _list(items: list[str]) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else items[0]
 
 
-def _bytes(size: int | None) -> str:
+def byte_size(size: int | None) -> str:
+    """Spell a number of bytes for people."""
     if size is None:
         return NOTHING
     for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
@@ -175,7 +177,8 @@ def _delta(value: float, reference: float) -> str:
     return f"{'+' if change > 0 else '−' if change < 0 else '±'}{abs(change):.1f}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Spell seconds for people."""
     whole = round(seconds)
     hours, minutes = whole // 3600, whole % 3600 // 60
     if hours:
@@ -183,7 +186,8 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {whole % 60} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
 
 
-def _moment(moment: datetime) -> str:
+def moment(moment: datetime) -> str:
+    """Spell a moment to the minute."""
     return moment.strftime("%Y-%m-%d %H:%M %Z").strip()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aerodet.stages._run import IMAGE_VARIABLE, Artifact, Outcome, Stage, execute, run, stage
 
 if TYPE_CHECKING:
+    from aerodet.stages._compress import candidate, compare
     from aerodet.stages._data import audit, gather, ingest, sample, synthesize
     from aerodet.stages._evaluate import benchmark, evaluate
     from aerodet.stages._export import export, publish
@@ -28,6 +29,8 @@ __all__ = [
     "Stage",
     "audit",
     "benchmark",
+    "candidate",
+    "compare",
     "evaluate",
     "execute",
     "export",
@@ -51,6 +54,7 @@ __all__ = [
 
 # Loaded on first use: a stage that renders or samples needs no torch, which alone takes more than a second.
 _HOMES = {
+    "_compress": ("candidate", "compare"),
     "_data": ("audit", "gather", "ingest", "sample", "synthesize"),
     "_evaluate": ("benchmark", "evaluate"),
     "_export": ("export", "publish"),

@@ -33,7 +33,7 @@ from aerodet.report import (
 )
 from aerodet.stages._run import Outcome, stage
 
-__all__ = ["report"]
+__all__ = ["RENDERED", "machine_line", "report"]
 
 _ARMS = {"real": "real", "synthetic": "synthetic", "finetune": "fine-tuned"}
 _CHAIN = {
@@ -43,7 +43,7 @@ _CHAIN = {
     "qat": "QAT",
     "int8": "INT8",
 }
-_RENDERED = "No photograph was used: the images called real are rendered with the sensor look."
+RENDERED = "No photograph was used: the images called real are rendered with the sensor look."
 _SETS = {"real": "real", "subset": "real, for fine-tuning", "synthetic": "synthetic", "test": "test"}
 
 
@@ -128,21 +128,26 @@ def _results(
 
 
 def _run_info(run_id: str, settings: dict[str, Any], started: float, wall: float, fraction: float) -> RunInfo:
-    machine = hardware()
-    parts = [str(machine["gpu"])] if "gpu" in machine else []
-    parts += [str(machine["cpu"]), f"{machine['cores']} cores", f"{int(machine['memory_mib']) / 1024:.0f} GiB"]
     rendered = not settings["data"]["real"]
     return RunInfo(
         run_id=run_id,
         started=datetime.fromtimestamp(started or time.time(), UTC),
         wall_seconds=wall,
         profile=settings["name"],
-        machine=", ".join(parts),
+        machine=machine_line(),
         code=code_version().label,
         seed=settings["seed"],
         fraction=fraction,
-        remark=_RENDERED if rendered else "",
+        remark=RENDERED if rendered else "",
     )
+
+
+def machine_line() -> str:
+    """Return this machine in one line: GPU if there is one, CPU, cores, memory."""
+    machine = hardware()
+    parts = [str(machine["gpu"])] if "gpu" in machine else []
+    parts += [str(machine["cpu"]), f"{machine['cores']} cores", f"{int(machine['memory_mib']) / 1024:.0f} GiB"]
+    return ", ".join(parts)
 
 
 def _note(arm: str, inputs: dict[str, Path]) -> str:

@@ -16,6 +16,7 @@ from aerodet.detectnet.model import DetectNet, count_parameters
 from aerodet.detectnet.prune import PruneOptions, l2_scores, prune_to
 from aerodet.detectnet.prune import prune as prune_model
 from aerodet.detectnet.settings import settings_of
+from aerodet.detectnet.shrink import prune_to_count
 from aerodet.detectnet.spec import format_spec, parse_spec
 from aerodet.detectnet.train import Items
 from aerodet.detectnet.train import train as train_model
@@ -139,6 +140,7 @@ def prune(
     granularity: int = 8,
     min_filters: int = 16,
     importance: str = "l2",
+    params: int = 0,
     dataset: Path | None = None,
 ) -> Outcome:
     """Cut weak channels out of a checkpoint by TAO's rule.
@@ -146,17 +148,19 @@ def prune(
     Args:
         model: checkpoint.
         pruned: receives the smaller checkpoint and ``pruning.json`` (threshold, parameters before and after).
-        threshold: ``-pth``, used when ``keep`` is 0.
+        threshold: ``-pth``, used when ``keep`` and ``params`` are 0.
         keep: share of the parameters to keep at most; the lowest threshold that does it is searched.
         normalizer: ``-n``.
         criterion: ``-eq``.
         granularity: ``-pg``.
         min_filters: ``-nf``.
         importance: ``l2`` as TAO measures it, ``bn`` or ``taylor``, see :mod:`aerodet.detectnet.importance`.
+        params: parameters to keep at most, reached as nearly as one block of channels allows; see
+            :mod:`aerodet.detectnet.shrink`. 0: ``keep`` or ``threshold`` decides.
         dataset: image set that ``taylor`` measures on.
 
     Raises:
-        SpecError: an option is out of range, or no threshold prunes that much.
+        SpecError: an option is out of range, or the network cannot be pruned that much.
         DataError: ``taylor`` without images.
     """
     source, content = load_model(model)
@@ -168,14 +172,18 @@ def prune(
         min_filters=min_filters,
     )
     scores = _scores(source, content["spec"], importance, dataset)
-    smaller, used = (
-        prune_to(source, options, keep, scores) if keep else (prune_model(source, options, scores), threshold)
-    )
+    figures: dict[str, float] = {}
+    if params:
+        smaller = prune_to_count(source, options, params, scores)
+    elif keep:
+        smaller, figures["threshold"] = prune_to(source, options, keep, scores)
+    else:
+        smaller, figures["threshold"] = prune_model(source, options, scores), threshold
     before, after = count_parameters(source)["total"], count_parameters(smaller)["total"]
     pruned.mkdir()
     save_checkpoint(pruned / "model.pt", smaller, spec=content["spec"], classes=tuple(content["classes"]))
     (pruned / "spec.txt").write_text(content["spec"], encoding="utf-8")
-    figures = {"threshold": used, "params_before": before, "params_total": after, "kept": after / before}
+    figures |= {"params_before": before, "params_total": after, "kept": after / before}
     write_json(pruned / "pruning.json", {**figures, "channels": dict(smaller.architecture.channels)})
     metadata = {"kind": "checkpoint", "schema": CHECKPOINT, "arm": "pruned", "params_total": after, "quantized": False}
     return Outcome({"pruned": metadata}, figures)

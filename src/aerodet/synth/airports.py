@@ -132,7 +132,15 @@ def _cross_section(look: Look, rng: np.random.Generator) -> tuple[Band, ...]:
     add("lane", rng.uniform(34, 48))
     add("gates", DEPTH[main] + 12, main, 1)
     add("terminal", rng.uniform(26, 44))
+    if rng.random() < 0.55:  # a pier: gates on its other side too, and once more apron
+        add("gates", DEPTH[main] + 12, main, -1)
+        add("lane", rng.uniform(34, 60))
+        if rng.random() < 0.5:
+            add("stands", DEPTH[main], main, int(rng.choice([-1, 1])))
+            add("lane", rng.uniform(30, 44))
+        add("gates", DEPTH[main] + 12, main, 1)
+        add("terminal", rng.uniform(26, 50))
     add("road", 18)
-    add("carpark", rng.uniform(60, 90))
+    add("carpark" if rng.random() < 0.5 else "hangars", rng.uniform(60, 90))
     add("grass", 120)
     return tuple(bands)

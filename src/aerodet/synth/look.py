@@ -21,7 +21,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from aerodet.errors import SpecError
 from aerodet.synth.types import FLEETS
 
-__all__ = ["Atmosphere", "Clutter", "Ground", "Light", "Look", "Sensor", "View", "load_look", "look_names", "look_text"]
+__all__ = [
+    "Atmosphere",
+    "Clutter",
+    "Ground",
+    "Labels",
+    "Light",
+    "Look",
+    "Sensor",
+    "View",
+    "load_look",
+    "look_names",
+    "look_text",
+]
 
 SURFACES = ("concrete", "asphalt", "runway", "grass", "roof", "marking")
 SCHEMES = ("white", "tail", "full", "dark", "metal", "military")
@@ -111,6 +123,15 @@ class Sensor(_Section):
     jpeg: Annotated[Range | None, _within(5, 100)] = (45, 92)  # quality
 
 
+class Labels(_Section):
+    """How aircraft are labelled."""
+
+    margin: Annotated[Range, _within(0, 0.5)] = (
+        0,
+        0,
+    )  # of a box on every side, as a share of its own; people leave some
+
+
 class Look(_Section):
     """Everything that a scene draws at random, but for where things stand.
 
@@ -132,6 +153,7 @@ class Look(_Section):
     clutter: Clutter = Clutter()
     atmosphere: Atmosphere = Atmosphere()
     sensor: Sensor = Sensor()
+    labels: Labels = Labels()
 
     @model_validator(mode="after")
     def _complete(self) -> Look:

@@ -21,6 +21,7 @@ from aerodet.synth.furniture import buildings, decoys, dress_stand, equipment, l
 from aerodet.synth.ground import Ground, mark_band
 from aerodet.synth.layout import Occupancy, Parked, Site, aim, park, spots
 from aerodet.synth.look import Look, load_look
+from aerodet.synth.pavement import connectors, wear
 from aerodet.synth.solids import Camera, Floats, Layer, Solid, merge, paint_solids, shadow_mask, silhouette_area
 from aerodet.synth.types import TYPES, AircraftType
 
@@ -87,7 +88,8 @@ class Scene:
 
     Attributes:
         image: uint8 [H,W,3] RGB.
-        boxes: float32 [N,4] x1,y1,x2,y2 in pixels, tight around the visible mask of each aircraft, shadows left out.
+        boxes: float32 [N,4] x1,y1,x2,y2 in pixels, around the visible mask of each aircraft, shadows left out:
+            tight but for the look's ``labels.margin``.
         labels: int64 [N], indices into :data:`CLASSES`.
         group: the airport; split data sets by it.
         masks: bool [N,H,W], the pixels that the aircraft covers by half or more.
@@ -145,9 +147,11 @@ def render_scene(settings: SceneSettings, seed: int, index: int) -> Scene:
     parked = [p for p, seen in zip(site.parked, shown, strict=True) if seen]
     areas = [layer.area(owner) for owner, seen in zip(owners[1:], shown, strict=True) if seen]
     masks = masks[shown]
+    image = expose(picture, look.sensor, rng)
+    boxes = np.array([_bounds(mask) for mask in masks], np.float32).reshape(-1, 4)
     return Scene(
-        image=expose(picture, look.sensor, rng),
-        boxes=np.array([_bounds(mask) for mask in masks], np.float32).reshape(-1, 4),
+        image=image,
+        boxes=_widened(boxes, look.labels.margin, settings.size, rng),
         labels=np.zeros(len(masks), np.int64),
         group=home.name,
         masks=masks,
@@ -249,6 +253,8 @@ def _furnish(site: Site, count: int, types: list[AircraftType]) -> list[Solid]:
         mark_band(site.ground, band, site.reach)
         if band.kind in ("terminal", "hangars"):
             things += buildings(band, site)
+    connectors(site)
+    wear(site)
     for thing in things:
         site.occupancy.claim(thing, 0.0)
     places = spots(site)
@@ -269,6 +275,15 @@ def _lay(ground: Floats, shadow: Floats, ambient: float, layer: Layer) -> Floats
     sky = ambient * np.array([0.9, 0.97, 1.1], np.float32)
     lit = ground * (1 - shadow[..., None] * (1 - sky))
     return np.asarray(lit * (1 - layer.coverage[..., None]) + layer.colour, np.float32)
+
+
+def _widened(boxes: Floats, margin: tuple[float, float], size: int, rng: np.random.Generator) -> Floats:
+    """Return the boxes [N,4] as somebody draws them who leaves a margin, cut at the frame."""
+    if margin[1] == 0:
+        return boxes
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    grown = boxes + sides * rng.uniform(*margin, boxes.shape) * [-1, -1, 1, 1]
+    return np.asarray(np.clip(grown, 0, size), np.float32)
 
 
 def _bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:

@@ -4,6 +4,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from aerodet.errors import MachineError, RegistryError
 from aerodet.registry import CHALLENGER, CHAMPION, open_registry
@@ -57,6 +58,30 @@ def test_publishers_at_once_make_one_version(mlflow_server, registry, outputs, p
     (version,) = registry.versions("at-once")
     assert [version.version, version.location] == made[0]
     assert len(registry._client.search_model_versions("name = 'at-once'")) == 1
+
+
+def test_an_alias_that_another_publisher_inserts_meanwhile_is_written_again(registry, outputs, monkeypatch):
+    write, refusals = registry._client.set_registered_model_alias, []
+
+    def collide(*arguments):
+        """Answer the first call as MLflow does when another client's row was inserted after it had looked."""
+        if not refusals:
+            refusals.append(MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed"))
+            raise refusals[0]
+        write(*arguments)
+
+    monkeypatch.setattr(registry._client, "set_registered_model_alias", collide)
+    assert registry.publish("collided", named(outputs), **FACTS).aliases == (CHALLENGER,)
+    assert refusals
+
+
+def test_another_refusal_of_an_alias_is_told(registry, outputs, monkeypatch):
+    def refuse(*arguments):
+        raise MlflowException("no permission")
+
+    monkeypatch.setattr(registry._client, "set_registered_model_alias", refuse)
+    with pytest.raises(RegistryError, match="no permission"):
+        registry.publish("refused", named(outputs), **FACTS)
 
 
 def test_a_killed_publisher_leaves_all_or_nothing(mlflow_server, registry, outputs, publishers):

@@ -111,6 +111,13 @@ def test_prune_by_keep_writes_a_smaller_checkpoint(checkpoint, tmp_path):
     assert outcome.metadata["pruned"]["params_total"] == after
 
 
+def test_prune_by_parameters_comes_as_near_as_a_block_of_channels_allows(checkpoint, tmp_path):
+    outcome = stages.prune(model=checkpoint, pruned=tmp_path / "pruned", params=100_000, granularity=16)
+    after = count_parameters(load_model(tmp_path / "pruned")[0])["total"]
+    assert 93_000 < after <= 100_000
+    assert outcome.metrics == {"params_before": 312_597, "params_total": after, "kept": after / 312_597}
+
+
 def test_a_threshold_of_nought_keeps_everything(checkpoint, tmp_path):
     outcome = stages.prune(model=checkpoint, pruned=tmp_path / "pruned", threshold=0.0)
     assert outcome.metrics["kept"] == 1.0
@@ -120,6 +127,7 @@ def test_a_threshold_of_nought_keeps_everything(checkpoint, tmp_path):
     ("options", "error", "sentence"),
     [
         ({"keep": 0.01}, SpecError, "no threshold leaves only 1% of the parameters"),
+        ({"params": 1000}, SpecError, "pruning cannot leave 1,000 parameters: the least is"),
         ({"keep": 0.5, "normalizer": "L3"}, SpecError, "normalizer"),
         ({"threshold": -1.0}, SpecError, "must not be negative"),
     ],

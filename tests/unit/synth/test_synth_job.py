@@ -11,7 +11,7 @@ from aerodet.files import folder_digest
 from aerodet.synth import SceneSettings, load_look, render_scene, render_set
 from aerodet.synth import job as module
 
-SETTINGS = SceneSettings(size=128, gsd=1.0, look=load_look("varied"), empty=0.2)
+SETTINGS = SceneSettings(size=128, gsd=1.0, look=load_look("varied", ["labels.margin=[0, 0]"]), empty=0.2)
 
 
 @pytest.fixture(scope="module")

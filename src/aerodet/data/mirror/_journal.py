@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from aerodet.errors import DataError
 from aerodet.files import atomic_path
@@ -52,8 +54,9 @@ class Entry:
 
     def to_dict(self, *, changed: bool = True) -> dict[str, Any]:
         """Return JSON values; the times of the files are for the journal alone."""
-        keys = ("path", "bytes", "digest", "changed") if changed else ("path", "bytes", "digest")
-        files = [{key: getattr(member, key) for key in keys} for member in self.files]
+        files: list[dict[str, Any]] = [{"path": m.path, "bytes": m.bytes, "digest": m.digest} for m in self.files]
+        if changed:
+            files = [{**file, "changed": member.changed} for file, member in zip(files, self.files, strict=True)]
         return {"key": self.key, "size": self.size, "etag": self.etag, "proof": self.proof, "files": files}
 
     @classmethod
@@ -73,19 +76,24 @@ class Journal:
         self._folder = folder
         self._path = folder / STATE / "journal.jsonl"
         self.entries: dict[str, Entry] = {entry.key: entry for entry in _lines(self._path)}
-        self._stream: IO[str] | None = None
+        self._stream: FileIO | None = None
+        self._lock = threading.Lock()
 
     def add(self, entry: Entry) -> None:
-        """Note an object that is whole."""
+        """Note an object that is whole; from any thread."""
+        line = f"{json.dumps(entry.to_dict())}\n".encode()
+        with self._lock:
+            self._add(entry, line)
+
+    def _add(self, entry: Entry, line: bytes) -> None:
         if self._stream is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             torn = self._path.is_file() and self._path.read_bytes()[-1:] not in (b"", b"\n")
-            self._stream = self._path.open("a", encoding="utf-8")
+            self._stream = self._path.open("ab", buffering=0)  # what is noted is there when the process is killed
             if torn:  # the process was killed while it wrote a line
-                self._stream.write("\n")
+                self._stream.write(b"\n")
         self.entries[entry.key] = entry
-        self._stream.write(json.dumps(entry.to_dict()) + "\n")
-        self._stream.flush()
+        self._stream.write(line)
 
     def holds(self, key: str, size: int, etag: str) -> bool:
         """Say whether an object is there as it was fetched, by the size and time of its files."""

@@ -68,6 +68,10 @@ class Bucket:
         uri: ``s3://bucket/prefix``.
         access: how to reach it.
         retries: how often a request that the server turned down is made again before it counts as failed.
+
+    Attributes:
+        region: of the bucket.
+        credentials: botocore's, to sign with; None where nothing is signed.
     """
 
     def __init__(self, uri: str, access: Access, retries: int = 3) -> None:
@@ -75,7 +79,9 @@ class Bucket:
         bucket, self._prefix = parse_uri(uri)
         endpoint = access.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         named = access.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        options: dict[str, Any] = {"region": named or _REGIONS.get(bucket, "us-east-1")}
+        self.region = named or _REGIONS.get(bucket, "us-east-1")
+        self._root = f"{(endpoint or f'https://s3.{self.region}.amazonaws.com').rstrip('/')}/{bucket}"
+        options: dict[str, Any] = {"region": self.region}
         if endpoint:
             options["endpoint"] = endpoint
         provider = None if access.anonymous else _credentials()
@@ -83,6 +89,7 @@ class Bucket:
             raise UserError(f"there are no credentials to sign requests to {uri} with; set them, or use --anonymous")
         if provider is None:
             options["skip_signature"] = True
+        self.credentials = provider.credentials if provider is not None else None
         self._store = S3Store(
             bucket,
             **options,
@@ -104,6 +111,11 @@ class Bucket:
                 },
             },
         )
+
+    @property
+    def url(self) -> str:
+        """The address below which an object lies under its key."""
+        return f"{self._root}/{self._prefix}" if self._prefix else self._root
 
     async def items(self) -> list[Item]:
         """Return the objects below the prefix, or the one object that it names, by key.

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aerodet.data.mirror._direct import Line, Route
 from aerodet.data.mirror._pace import Meter
 from aerodet.data.mirror._places import BucketPlace, FolderPlace, Place
 from aerodet.data.mirror._select import Choice, is_archive, select
@@ -135,6 +140,9 @@ class _Mirror:
         self._report = MirrorReport()
         self._failed: list[tuple[Item, Exception]] = []
         self._archives = asyncio.Semaphore(_ARCHIVES)
+        self._route: Route | None = None
+        self._lock = threading.Lock()  # for the queue and the report, which the threads of direct lines share
+        self._stopped, self._breaks = False, 0
         self._chunk = CHUNK
         if options.limit is not None:
             self._chunk = int(min(CHUNK, max(_SMALLEST_CHUNK, options.limit / 4)))
@@ -166,27 +174,85 @@ class _Mirror:
 
     async def _fetch_all(self, wanted: list[Item]) -> None:
         total, present = sum(item.size for item in wanted), self._report.present
-        with progress("mirroring", self._report.objects, done=present) as bar:
+        jobs = min(self._options.jobs, len(wanted))
+        # A line knows no pace, so a limit keeps to the careful way.
+        self._route = Route.to(self._bucket) if self._options.limit is None else None
+        lines = [Line(self._route) for _ in range(jobs)] if self._route else [None] * jobs
+        with progress("mirroring", self._report.objects, done=present) as bar, ExitStack() as stack:
             self._meter = Meter(total, self._options.limit, bar)
-            queue = iter(wanted)
+            for opened in filter(None, lines):
+                stack.callback(opened.close)
+            pool = stack.enter_context(ThreadPoolExecutor(jobs))
+            stack.callback(self._stop, lines)
+            queue = deque(wanted)
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(self._options.jobs, len(wanted))):
-                    group.create_task(self._work(queue))
+                for line in lines:
+                    group.create_task(self._work(queue, pool, line))
         self._report.fetched_bytes = self._meter.done
 
-    async def _work(self, queue: Iterator[Item]) -> None:
-        for item in queue:
+    def _stop(self, lines: Sequence[Line | None]) -> None:
+        """End what the threads do, so that none is waited for."""
+        self._stopped = True
+        for line in filter(None, lines):
+            line.cut()
+
+    async def _work(self, queue: deque[Item], pool: ThreadPoolExecutor, line: Line | None) -> None:
+        while item := self._next(queue):
             if len(self._failed) > self._options.jobs and not self._report.fetched:
                 return  # nothing comes through: the server is gone
+            if line is not None and self._is_direct(item):
+                rest = await asyncio.get_running_loop().run_in_executor(pool, self._go_direct, item, queue, line)
+                if rest is None:
+                    continue
+                item = rest
+            await self._go_carefully(item)
+
+    def _next(self, queue: deque[Item]) -> Item | None:
+        with self._lock:
+            return queue.popleft() if queue and not self._stopped else None
+
+    def _is_direct(self, item: Item) -> bool:
+        """Say whether an object may come by a line; not when line after line has broken."""
+        route, archive = self._route, self._options.unpack and is_archive(item.key)
+        if route is None or archive or self._breaks > 2 * self._options.jobs:
+            return False
+        return route.leads_to(item) and self._place.takes_whole(item)
+
+    def _go_direct(self, first: Item, queue: deque[Item], line: Line) -> Item | None:
+        """Fetch objects by a line, in a thread; returns the first one that must come otherwise."""
+        item: Item | None = first
+        while item is not None and self._is_direct(item):
             try:
-                if await self._place.adopt(item):
-                    self._report.present += 1
-                    self._meter.skip(item.size)
-                else:
-                    await self._fetch(item)
-                    self._report.fetched += 1
-            except (TransientError, DataError) as error:
-                self._failed.append((item, error))
+                data = line.fetch(item)
+                self._place.take_whole(item, data)
+            except (TransientError, DataError):
+                with self._lock:
+                    self._breaks += 1
+                    self._report.retried += 1
+                return item
+            with self._lock:
+                self._breaks = 0
+                self._report.fetched += 1
+                self._meter.done += item.size
+                self._meter.finished()
+            item = self._next(queue)
+        return item
+
+    async def _go_carefully(self, item: Item) -> None:
+        """Fetch an object with all that can be done for it, or find it there."""
+        fetched = adopted = False
+        try:
+            adopted = await self._place.adopt(item)
+            if not adopted:
+                await self._fetch(item)
+                fetched = True
+        except (TransientError, DataError) as error:
+            self._failed.append((item, error))
+        with self._lock:
+            self._report.present += adopted
+            self._report.fetched += fetched
+            if adopted:
+                self._meter.skip(item.size)
             self._meter.finished()
 
     async def _fetch(self, item: Item) -> None:

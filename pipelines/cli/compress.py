@@ -1,0 +1,112 @@
+"""``aerodet compress``: the smallest and fastest network that an accuracy budget allows, on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aerodet.errors import SpecError, UserError
+from aerodet.pipelines.cli._local import (
+    NameOption,
+    OutOption,
+    RealOption,
+    SeedOption,
+    SettingOption,
+    SyntheticOption,
+    TestOption,
+    checked_profile,
+    run_flow,
+)
+from aerodet.pipelines.cli.runs import show_results
+
+if TYPE_CHECKING:
+    from aerodet.pipelines.profiles import Profile
+
+__all__ = ["compress"]
+
+
+def compress(
+    profile: Annotated[
+        str, typer.Option(help="Name of a profile or a YAML file; its section `compress` holds the rest.")
+    ] = "quickstart",
+    model: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Checkpoint to compress; else one is trained first.")
+    ] = None,
+    budget_ap: Annotated[
+        float | None, typer.Option(metavar="POINTS", help="AP50 that the chosen network may lose.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Whose INT8 kernels the channels shall suit: cpu, sm_80 or sm_90.")
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,…", help="4: a quarter of the parameters; 0.1: a tenth; 444000: so many."),
+    ] = None,
+    importances: Annotated[
+        str | None, typer.Option("--importance", metavar="NAME,…", help="Branches of the search: l2, bn, taylor.")
+    ] = None,
+    real: RealOption = None,
+    synthetic: SyntheticOption = None,
+    test: TestOption = None,
+    setting: SettingOption = None,
+    seed: SeedOption = None,
+    out: OutOption = Path("runs"),
+    name: NameOption = None,
+) -> None:
+    """Compress a detector in many ways, compare the results, and choose the fastest within the budget.
+
+    A search that was stopped goes on with `aerodet run --resume`.
+    """
+    from aerodet.pipelines.flows.compress import sizes_of
+
+    settings = list(setting or ())
+    given = {"model": model and model.absolute(), "budget": budget_ap, "target": target}
+    settings += [f"compress.{key}={value}" for key, value in given.items() if value is not None]
+    lists = {"sizes": sizes, "importances": importances}
+    settings += [f"compress.{key}=[{value}]" for key, value in lists.items() if value is not None]
+    chosen = checked_profile(profile, settings, real=real, synthetic=synthetic, test=test, seed=seed)
+    if chosen.compress.model:
+        chosen = _as_the_checkpoint(chosen)
+    sizes_of(chosen)  # said before there is a folder
+    folder = run_flow("compress", chosen, out, name)
+    show_results(folder)
+
+
+def _as_the_checkpoint(profile: Profile) -> Profile:
+    """Return the profile with the checkpoint's kind of network, and its number of parameters.
+
+    Raises:
+        UserError: the checkpoint is missing, or one that this profile cannot retrain.
+    """
+    from aerodet.detectnet.checkpoint import load_model
+    from aerodet.detectnet.model import count_parameters
+    from aerodet.detectnet.settings import settings_of
+    from aerodet.detectnet.spec import parse_spec
+
+    folder = Path(profile.compress.model)
+    if not folder.is_dir():
+        raise UserError(
+            f"--model {folder} is not a folder; give one with model.pt and spec.txt, as a training leaves it"
+        )
+    network, content = load_model(folder)
+    classes, size = tuple(content["classes"]), settings_of(parse_spec(content["spec"], str(folder))).size
+    if content["quantized"]:
+        raise UserError(f"--model {folder} is quantised already; compress the float checkpoint that it was made from")
+    if classes != tuple(profile.classes):
+        raise SpecError(
+            f"--model {folder} detects {', '.join(classes)}, but the profile's classes are "
+            f"{', '.join(profile.classes)}; make them the same"
+        )
+    if size != (profile.size, profile.size):
+        raise SpecError(
+            f"--model {folder} takes {size[1]}×{size[0]} px, but profile {profile.name} has {profile.size}; "
+            f"give --set size={size[0]}"
+        )
+    shape = network.architecture
+    model = profile.model.model_copy(
+        update={"arch": f"resnet{shape.layers}", "width": shape.width, "all_projections": shape.all_projections}
+    )
+    counted = profile.compress.model_copy(update={"parameters": count_parameters(network)["total"]})
+    return profile.model_copy(update={"model": model, "compress": counted})

@@ -1,0 +1,167 @@
+"""What a compression search found: its points, the front they form, the one to take, and what pruning was worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["NARROW", "Point", "Reference", "Search", "Verdict", "choose", "front", "is_pruned"]
+
+NARROW = ("narrow", "narrow-distilled")  # ways that cut nothing out: small networks trained from scratch
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The network that is compressed, in float. AP figures are percent.
+
+    Attributes:
+        parameters: how many it has.
+        bytes: of its ONNX file.
+        ap50: COCO AP at IoU 0.5 on the test set.
+        ap75: COCO AP at IoU 0.75.
+        median_ms: of a batch.
+    """
+
+    parameters: int
+    bytes: int
+    ap50: float
+    ap75: float
+    median_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One compressed network, as INT8 where nothing else is said. AP figures are percent.
+
+    Attributes:
+        name: of the point, such as ``taylor-25``.
+        way: how it came to be: a measure of importance, ``one-shot``, ``narrow`` or ``narrow-distilled``.
+        wanted: parameters that were aimed at; points with the same number are compared with each other.
+        parameters: how many it has.
+        bytes: of its INT8 ONNX file.
+        ap50: COCO AP at IoU 0.5 on the test set.
+        ap75: COCO AP at IoU 0.75.
+        float_ap50: AP50 before quantisation.
+        float_ap75: AP75 before quantisation.
+        median_ms: of a batch, scaled to the reference's median by ``speedup``.
+        speedup: times as fast as the reference, the two timed in turn.
+        runtime: what ran it.
+        digest: SHA-256 of its export.
+    """
+
+    name: str
+    way: str
+    wanted: int
+    parameters: int
+    bytes: int
+    ap50: float
+    ap75: float
+    float_ap50: float
+    float_ap75: float
+    median_ms: float
+    speedup: float
+    runtime: str
+    digest: str
+
+    def dominates(self, other: Point) -> bool:
+        """Say whether it is nowhere worse than another and somewhere better."""
+        mine, theirs = self._goals(), other._goals()
+        return all(a >= b for a, b in zip(mine, theirs, strict=True)) and mine != theirs
+
+    def _goals(self) -> tuple[float, ...]:
+        return (-self.parameters, -self.bytes, self.speedup, self.ap50, self.ap75)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """At one size, the best pruned point against the best narrow one."""
+
+    wanted: int
+    pruned: Point
+    narrow: Point
+
+    @property
+    def gain(self) -> float:
+        """Points of AP50 that pruning is better by, as they are printed."""
+        return round(round(self.pruned.ap50, 1) - round(self.narrow.ap50, 1), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search as a whole.
+
+    Attributes:
+        reference: what was compressed.
+        points: what came of it, in the order of the search.
+        budget: points of AP50 that the chosen one may lose.
+        target: whose kernels the channels suit.
+    """
+
+    reference: Reference
+    points: tuple[Point, ...]
+    budget: float
+    target: str
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Search:
+        """Read what :meth:`to_dict` gave."""
+        points = tuple(Point(**point) for point in content["points"])
+        return cls(Reference(**content["reference"]), points, content["budget"], content["target"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return asdict(self)
+
+    @property
+    def chosen(self) -> Point | None:
+        """The point to take, see :func:`choose`."""
+        return choose(self.points, self.reference.ap50 - self.budget)
+
+    def verdicts(self) -> list[Verdict]:
+        """Compare pruning with narrow training at every size at which both were tried, the largest first."""
+        found = []
+        for wanted in sorted({point.wanted for point in self.points}, reverse=True):
+            here = [point for point in self.points if point.wanted == wanted]
+            pruned = [point for point in here if is_pruned(point)]
+            narrow = [point for point in here if point.way in NARROW]
+            if pruned and narrow:
+                found.append(Verdict(wanted, max(pruned, key=_accuracy), max(narrow, key=_accuracy)))
+        return found
+
+    def sentence(self) -> str:
+        """Say whether pruning was worth it; empty without controls."""
+        verdicts = self.verdicts()
+        if not verdicts:
+            return ""
+        won = [v for v in verdicts if v.gain > 0]
+        cases = "; ".join(
+            f"{v.pruned.ap50:.1f} against {v.narrow.ap50:.1f} at {v.wanted:,} parameters" for v in verdicts
+        )
+        if len(won) == len(verdicts):
+            start = "Pruning beats training narrow networks from scratch"
+        elif won:
+            start = f"Pruning beats training narrow networks from scratch at {len(won)} of {len(verdicts)} sizes"
+        else:
+            start = "Pruning does not beat training narrow networks from scratch"
+        return f"{start}: AP50 {cases}."
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """Return the points that no other dominates in parameters, bytes, speed, AP50 and AP75, in their order."""
+    return [point for point in points if not any(other.dominates(point) for other in points)]
+
+
+def choose(points: Sequence[Point], least_ap50: float) -> Point | None:
+    """Return the fastest point with at least that AP50; of equally fast ones the smallest, then the most accurate."""
+    within = [point for point in points if point.ap50 >= least_ap50]
+    return max(within, key=lambda point: (point.speedup, -point.parameters, point.ap50), default=None)
+
+
+def is_pruned(point: Point) -> bool:
+    """Say whether a point was cut out of the reference."""
+    return point.way not in NARROW
+
+
+def _accuracy(point: Point) -> tuple[float, float]:
+    return point.ap50, point.ap75

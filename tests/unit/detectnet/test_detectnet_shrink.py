@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aerodet.detectnet.model import Architecture, DetectNet, count_parameters
+from aerodet.detectnet.prune import PruneOptions, groups, l2_scores, prune
+from aerodet.detectnet.shrink import GRANULARITY, narrow_width, parameter_count, prune_to_count, smallest_count
+from aerodet.errors import SpecError
+
+FULL = 11_197_893
+
+
+def trained(**options):
+    """A network whose filters differ in size."""
+    torch.manual_seed(0)
+    model = DetectNet(**{"layers": 18, **options})
+    with torch.no_grad():
+        for _, layer in model.convolutions():
+            layer.weight.mul_(torch.rand(layer.out_channels, 1, 1, 1) * 2)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def full():
+    return trained()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"layers": 10, "width": 0.25, "num_classes": 3},
+        {"layers": 34, "width": 0.5, "use_batch_norm": False},
+        {"all_projections": True, "width": 0.125},
+        {"width": 0.25, "channels": {"conv1": 24, "block_2b_conv_1": 16}},
+    ],
+)
+def test_parameters_are_counted_without_building_the_network(options):
+    assert parameter_count(Architecture(**options)) == count_parameters(DetectNet(**options))["total"]
+
+
+def test_the_full_network_has_the_parameters_of_taos():
+    assert parameter_count(Architecture()) == FULL
+
+
+@pytest.mark.parametrize("target", GRANULARITY)
+@pytest.mark.parametrize("factor", [4, 25, 100])
+def test_a_wanted_size_is_reached_closely_from_below(full, target, factor):
+    wanted = FULL // factor
+    smaller = prune_to_count(full, PruneOptions(granularity=GRANULARITY[target]), wanted)
+    count = count_parameters(smaller)["total"]
+    assert 0.94 * wanted <= count <= wanted
+
+
+@pytest.mark.parametrize("granularity", [8, 16, 32])
+def test_a_layer_keeps_the_least_or_a_multiple_of_the_granularity(full, granularity):
+    smaller = prune_to_count(full, PruneOptions(granularity=granularity), 700_000)
+    kept = set(smaller.architecture.channels.values())
+    assert len(kept) > 2
+    assert all(channels == 16 or channels % granularity == 0 for channels in kept)
+
+
+def test_layers_that_a_sum_joins_keep_the_same_channels(full):
+    smaller = prune_to_count(full, PruneOptions(granularity=16), 444_000)
+    for group in groups(full):
+        assert len({smaller.architecture.channels[name] for name in group}) == 1
+
+
+def test_the_strongest_blocks_stay_as_with_taos_threshold():
+    model = trained(width=0.5)
+    options = PruneOptions(threshold=0.9, granularity=16)
+    by_threshold = prune(model, options)
+    count = count_parameters(by_threshold)["total"]
+    by_count = prune_to_count(model, options, count)
+    more = {
+        name: by_count.architecture.channels[name] - channels
+        for name, channels in by_threshold.architecture.channels.items()
+    }
+    assert by_count.architecture.channels == by_threshold.architecture.channels, more
+
+
+def test_scores_decide_which_channels_stay():
+    model = trained(layers=10, width=0.25)
+    scores = {name: torch.arange(len(score)).float() for name, score in l2_scores(model).items()}
+    smaller = prune_to_count(model, PruneOptions(granularity=16), 60_000, scores)
+    kept = smaller.architecture.channels["block_4a_conv_1"]
+    assert 16 <= kept < 128
+    assert torch.equal(smaller.block_4a.bn_1.weight, model.block_4a.bn_1.weight[-kept:])
+    wanted = model.block_4a.conv_2.weight[-smaller.block_4a.out_channels :, -kept:]
+    assert torch.equal(smaller.block_4a.conv_2.weight, wanted)
+
+
+def test_a_size_that_the_network_has_already_cuts_nothing():
+    model = trained(layers=10, width=0.25)
+    same = prune_to_count(model, PruneOptions(), count_parameters(model)["total"])
+    assert torch.equal(same(torch.ones(1, 3, 64, 64))[0], model(torch.ones(1, 3, 64, 64))[0])
+
+
+def test_what_was_pruned_is_pruned_further():
+    half = prune_to_count(trained(width=0.5), PruneOptions(granularity=16), 1_000_000)
+    tenth = prune_to_count(half, PruneOptions(granularity=16), 200_000)
+    assert count_parameters(tenth)["total"] <= 200_000
+    assert all(tenth.architecture.channels[name] <= channels for name, channels in half.architecture.channels.items())
+
+
+def test_an_excluded_layer_stays_whole(full):
+    smaller = prune_to_count(full, PruneOptions(granularity=16, excluded=("conv1",)), 444_000)
+    assert smaller.architecture.channels["conv1"] == 64
+
+
+def test_less_than_the_smallest_network_is_refused_with_its_size(full):
+    least = smallest_count(full.architecture, PruneOptions())
+    assert count_parameters(prune_to_count(full, PruneOptions(), least))["total"] == least < 60_000
+    with pytest.raises(SpecError, match=f"the least is {least:,}, because every layer keeps 16 filters"):
+        prune_to_count(full, PruneOptions(), least - 1)
+
+
+@pytest.mark.parametrize("factor", [4, 10, 25, 100])
+def test_a_narrow_network_has_about_the_wanted_size(factor):
+    width = narrow_width(Architecture(channels={"conv1": 16}), FULL // factor)
+    count = parameter_count(Architecture(width=width))
+    assert abs(count / (FULL / factor) - 1) < 0.09
+
+
+def test_the_width_of_a_whole_network_is_found_again():
+    assert narrow_width(Architecture(), FULL) == 1.0
+    assert narrow_width(Architecture(), parameter_count(Architecture(width=0.25))) == 0.25

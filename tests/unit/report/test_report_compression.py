@@ -1,0 +1,152 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from aerodet.report.compression import Point, Reference, Search, choose, front
+from aerodet.report.compression_page import Page, headline, render_compression
+from aerodet.report.data import RunInfo
+
+REFERENCE = Reference(parameters=1_000_000, bytes=4_000_000, ap50=90.0, ap75=70.0, median_ms=20.0)
+
+
+def point(name, ap50, parameters=100_000, speedup=5.0, **options):
+    """A point whose way and size are in its name, as ``l2-10``."""
+    way, _, factor = name.rpartition("-")
+    figures = {
+        "wanted": round(1_000_000 / float(factor)),
+        "bytes": parameters,
+        "ap75": ap50 - 20,
+        "float_ap50": ap50 + 0.5,
+        "float_ap75": ap50 - 19,
+        "median_ms": 20.0 / speedup,
+        "runtime": "onnxruntime 1.27",
+        "digest": "ab" * 32,
+        **options,
+    }
+    return Point(name=name, way=way, parameters=parameters, ap50=ap50, speedup=speedup, **figures)
+
+
+def search(*points, budget=2.0):
+    return Search(REFERENCE, points, budget, "cpu")
+
+
+def names(points):
+    return [p.name for p in points]
+
+
+def test_the_front_leaves_out_what_another_point_is_nowhere_worse_than():
+    large = point("l2-4", 89.0, 250_000, 3.0)
+    small = point("l2-10", 86.0, 100_000, 6.0)
+    worse = point("narrow-10", 85.0, 100_000, 5.0)  # as large as l2-10, slower, less accurate
+    slow = point("taylor-10", 87.0, 100_000, 4.0)  # slower than l2-10, more accurate
+    assert names(front([large, small, worse, slow])) == ["l2-4", "l2-10", "taylor-10"]
+
+
+def test_equal_points_are_both_on_the_front():
+    assert len(front([point("l2-4", 80.0), point("bn-4", 80.0)])) == 2
+
+
+@pytest.mark.parametrize(
+    "better",
+    [
+        {"parameters": 99_000, "bytes": 100_000},
+        {"bytes": 99_000},
+        {"speedup": 5.1},
+        {"ap50": 80.1, "ap75": 60.0},
+        {"ap75": 61.0},
+    ],
+)
+def test_one_goal_alone_keeps_a_point_on_the_front(better):
+    rival = point("l2-4", 80.0)
+    other = point("bn-4", **{"ap50": 80.0, **better})
+    assert names(front([rival, other])) == ["bn-4"]
+    worse_elsewhere = point("bn-4", **{"ap50": 80.0, "float_ap50": 1.0, **better, "median_ms": 1.0})
+    assert rival not in front([rival, worse_elsewhere])
+
+
+def test_the_fastest_point_within_the_budget_is_chosen():
+    within = [point("l2-4", 89.0, 250_000, 3.0), point("l2-10", 88.0, 100_000, 6.0)]
+    over = point("l2-25", 87.9, 40_000, 12.0)
+    assert search(*within, over).chosen is within[1]
+    assert search(*within, over, budget=2.2).chosen is over
+    assert search(*within, over, budget=0.5).chosen is None
+
+
+def test_of_equally_fast_points_the_smaller_is_chosen_then_the_more_accurate():
+    one, smaller = point("l2-10", 89.0, 100_000), point("bn-10", 88.0, 90_000)
+    assert choose([one, smaller], 88.0) is smaller
+    best = point("taylor-10", 89.5, 90_000)
+    assert choose([smaller, best], 88.0) is best
+
+
+def test_pruning_is_compared_with_narrow_training_at_each_size():
+    points = [
+        point("l2-4", 89.0), point("taylor-4", 89.5), point("narrow-4", 88.5),
+        point("l2-10", 85.0), point("narrow-10", 86.0), point("narrow-distilled-10", 86.5),
+        point("l2-25", 80.0),
+    ]  # fmt: skip
+    found = search(*points).verdicts()
+    assert [(v.wanted, v.pruned.name, v.narrow.name, v.gain) for v in found] == [
+        (250_000, "taylor-4", "narrow-4", 1.0),
+        (100_000, "l2-10", "narrow-distilled-10", -1.5),
+    ]
+    assert search(*points).sentence() == (
+        "Pruning beats training narrow networks from scratch at 1 of 2 sizes: AP50 89.5 against 88.5 at 250,000 "
+        "parameters; 85.0 against 86.5 at 100,000 parameters."
+    )
+
+
+def test_the_sentence_says_when_pruning_loses_or_ties_and_is_silent_without_controls():
+    assert search(point("l2-4", 89.0), point("narrow-4", 88.0)).sentence().startswith("Pruning beats training narrow")
+    lost = "Pruning does not beat training narrow networks from scratch: AP50 "
+    assert search(point("l2-4", 88.0), point("narrow-4", 88.04)).sentence().startswith(lost)
+    assert search(point("l2-4", 88.0)).sentence() == ""
+
+
+def test_a_search_survives_json():
+    whole = search(point("l2-4", 89.0), point("narrow-4", 88.0))
+    content = whole.to_dict()
+    assert Search.from_dict({**content, "points": [dict(p) for p in content["points"]]}) == whole
+
+
+def test_the_headline_says_what_to_take_or_that_there_is_nothing():
+    taken = search(point("l2-10", 88.5, 100_000, 6.0))
+    assert headline(taken) == ("100,000 parameters, 10.0 times fewer, reach AP50 88.5 against 90.0, 6.0 times as fast.")
+    assert headline(search(point("l2-10", 70.0))) == (
+        "No network keeps AP50 within 2 points of the 90.0 of the one that was compressed."
+    )
+
+
+def page_of(found, tmp_path):
+    run = RunInfo("first <b>", datetime(2026, 11, 25, tzinfo=UTC), 75.0, "quickstart", "a CPU", "0.1.0", 0)
+    out = tmp_path / "report.html"
+    render_compression(Page(run, found, {"compress": {"budget": 2.0}}, 40, 150), out)
+    return out.read_text()
+
+
+def test_the_page_shows_every_point_in_every_chart_and_loads_nothing(tmp_path):
+    found = search(point("l2-4", 89.0, 250_000, 3.0), point("l2-10", 88.5, 100_000, 6.0), point("narrow-10", 80.0))
+    text = page_of(found, tmp_path)
+    assert text.count('<svg viewBox="0 0 460') == 4
+    assert text.count("l2-10: 100,000 parameters, AP50 88.5") == 3
+    assert text.count('class="ring k-synthetic"') == 3 + 1  # the control, and its float value in the fourth chart
+    assert text.count('class="halo"') == 3
+    assert "chosen" in text
+    assert "over budget" in text
+    assert "first &lt;b&gt;" in text
+    assert "first <b>" not in text
+    assert "src=" not in text
+    assert "href=" not in text
+    assert found.sentence() in text
+
+
+def test_a_budget_that_allows_anything_has_no_line_in_the_charts(tmp_path):
+    assert page_of(search(point("l2-10", 88.5)), tmp_path).count('class="budget"') == 3
+    assert 'class="budget"' not in page_of(search(point("l2-10", 1.0), budget=95.0), tmp_path)
+
+
+def test_a_page_without_a_chosen_point_says_so(tmp_path):
+    text = page_of(search(point("l2-10", 70.0)), tmp_path)
+    assert "No network keeps AP50 within 2 points" in text
+    assert 'class="halo"' not in text
+    assert "chosen</span>" not in text
