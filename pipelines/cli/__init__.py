@@ -10,6 +10,7 @@ import typer
 import aerodet
 from aerodet.errors import AerodetError
 from aerodet.pipelines.cli import (
+    bench,
     compress,
     data,
     detect,
@@ -59,6 +60,7 @@ app.command()(model.model)
 app.command()(detect.detect)
 app.command()(synth.synth)
 app.command()(registry.verify)
+app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")
 app.add_typer(engine.app, name="engine")
 app.add_typer(registry.app, name="registry")

@@ -43,6 +43,7 @@ def detect(
     require_new(out)
     _require_names(images)
     predictor, settings, used = open_detector(model)
+    typer.echo(f"detecting with {used}")
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     with atomic_path(out) as partial:

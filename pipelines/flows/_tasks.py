@@ -69,6 +69,8 @@ def train_arm(
         validation_fraction=run.profile.training.validation_fraction,
         state=run.state,
         gpus=run.profile.training.gpus,
+        compile=run.profile.training.compile,
+        deterministic=run.profile.training.deterministic,
         **options,
     )
     return task.set_display_name(f"train-{name}").outputs["model"]

@@ -53,7 +53,7 @@ def test_clusters_are_those_of_scikit_learn(
 
     expected = oracle.fit_predict(taos_distance(boxes), sample_weight=weights)
 
-    assert _dbscan(boxes, weights, eps, min_samples).tolist() == expected.tolist()
+    assert _dbscan(boxes, weights, np.zeros(len(boxes), int), eps, min_samples).tolist() == expected.tolist()
 
 
 @settings(max_examples=50, deadline=None)

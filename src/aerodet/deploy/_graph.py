@@ -33,7 +33,7 @@ class FloatGraph:
     """The float graph; subclasses insert quantisation by overriding :meth:`activation` and :meth:`parameters`.
 
     Args:
-        model: the network; of one with fake quantisation the float weights are drawn, with its ReLU6.
+        model: the network; of one with fake quantisation the float weights are drawn.
         size: (height, width) of the input in pixels, multiples of 16.
 
     Raises:
@@ -106,11 +106,8 @@ class FloatGraph:
         return self.constant(f"{name}/kernel", conv.kernel), self.constant(f"{name}/bias", conv.bias)
 
     def relu(self, name: str, x: str) -> str:
-        """Draw a ReLU, or the ReLU6 of a network with fake quantisation."""
-        if not is_quantized(self.model):
-            return self.node("Relu", name, [x], f"{name}/Relu:0")
-        bounds = [self.constant("relu6/min", np.float32(0)), self.constant("relu6/max", np.float32(6))]
-        return self.node("Clip", name, [x, *bounds], f"{name}/Relu6:0")
+        """Draw a ReLU; of a network with fake quantisation under the name that TAO's calibration files have for it."""
+        return self.node("Relu", name, [x], f"{name}/Relu6:0" if is_quantized(self.model) else f"{name}/Relu:0")
 
     def activation(self, name: str, x: str, kind: str) -> str:  # noqa: ARG002
         """Pass an activation on; the place where quantised graphs put Q/DQ.
@@ -161,7 +158,7 @@ class _QuantizedGraph(FloatGraph):
             raise SpecError(f"activation {empty[0]} has no scale yet; train the model with fake quantisation first")
 
     def relu(self, name: str, x: str) -> str:
-        """Draw ReLU, then Q/DQ: saturation at the extent, at most 6, does what ReLU6 did."""
+        """Draw ReLU, then Q/DQ."""
         return self.activation(f"{name}/Relu6:0", self.node("Relu", name, [x], f"{name}/Relu6:0"), "relu")
 
     def quantize(self, x: str, scale: np.float32, zero: np.generic, grid: tuple[int, int] | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aerodet.deploy.onnx import OnnxDetector
+from aerodet.deploy.runner import EngineDetector, can_run
 from aerodet.detectnet.checkpoint import load_model
 from aerodet.detectnet.device import pick_device
 from aerodet.detectnet.inference import Predictor, TorchPredictor
@@ -19,11 +20,14 @@ _OF_A_RUN = ("artifacts/export-int8/bundle", "artifacts/export-float/bundle")
 
 
 def open_detector(path: Path | str) -> tuple[Predictor, Settings, str]:
-    """Open a detector.
+    """Open a detector: of an export the fastest that this machine runs.
+
+    That is an engine of it where the GPU and TensorRT are those it was built for, otherwise the INT8 graph by ONNX
+    Runtime on the CPU, otherwise the float graph.
 
     Args:
-        path: the folder of a run, an export or a checkpoint, or the file of an ONNX graph or a checkpoint; the spec
-            lies beside it.
+        path: the folder of a run, an export or a checkpoint, or the file of an engine, an ONNX graph or a checkpoint;
+            the spec lies beside it.
 
     Returns:
         The predictor, its settings, and the file that it is.
@@ -35,14 +39,17 @@ def open_detector(path: Path | str) -> tuple[Predictor, Settings, str]:
     if (path / "run.json").is_file():
         path = next((path / place for place in _OF_A_RUN if (path / place).is_dir()), path)
     if path.is_dir():
-        names = (*_GRAPHS, "model.pt")
-        path = next((path / name for name in names if (path / name).is_file()), path / "model.pt")
+        engines = [engine for engine in sorted(path.glob("*.engine")) if can_run(engine)]
+        found = [*engines, *(path / name for name in _GRAPHS if (path / name).is_file())]
+        path = next(iter(found), path / "model.pt")
     if not path.is_file():
         raise DataError(f"{path} does not exist; give a run, an export, an ONNX graph or a checkpoint of aerodet")
     spec = path.parent / "spec.txt"
     if not spec.is_file():
         raise DataError(f"{path} has no spec.txt beside it, which says how its outputs become boxes; put it there")
     settings = settings_of(read_spec(spec))
+    if path.suffix == ".engine":
+        return EngineDetector(path), settings, str(path)
     if path.suffix == ".onnx":
         return OnnxDetector(path), settings, str(path)
     model, _ = load_model(path)

@@ -30,6 +30,7 @@ __all__ = [
     "engine_summary",
     "note_engine",
     "rebuild_engine",
+    "runtime_logger",
 ]
 
 METADATA = "engine.json"
@@ -165,6 +166,11 @@ def rebuild_engine(bundle: Path, out_path: Path, *, compute_capability: str | No
     graph = bundle / ("model.int8.onnx" if content["quantized"] else "model.onnx")
     smallest, best, largest = content["engines"][0]["batch"] if content["engines"] else (1, 8, 16)
     return build_engine(graph, out_path, compute_capability=compute_capability, batch=(smallest, best, largest))
+
+
+def runtime_logger(trt: ModuleType) -> Any:
+    """Return the logger that a runtime of TensorRT wants."""
+    return _logger(trt)[0]
 
 
 def note_engine(path: Path, info: EngineInfo) -> None:

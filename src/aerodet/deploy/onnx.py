@@ -36,7 +36,7 @@ def export_float(model: DetectNet, path: Path, *, size: tuple[int, int], classes
     """Write the float graph, batch normalisation folded into the convolutions.
 
     Args:
-        model: with or without fake quantisation; with it, the float weights and ReLU6 are written.
+        model: with or without fake quantisation; with it, the float weights are written.
         path: the ``.onnx`` file.
         size: (height, width) in pixels, multiples of 16.
         classes: class names in channel order, kept in the file's metadata.
@@ -52,8 +52,7 @@ def export_int8(
 ) -> None:
     """Write the graph with explicit Q/DQ, its kernels stored in 8 bits.
 
-    The kernels are the integers of training (see :func:`aerodet.deploy._fold.fold`). Saturating quantisers behind a
-    ReLU stand for its ReLU6, whose extent is at most 6.
+    The kernels are the integers of training (see :func:`aerodet.deploy._fold.fold`).
 
     Args:
         model: after quantisation-aware training.
@@ -140,6 +139,7 @@ class OnnxDetector:
         self.size: tuple[int, int] = (height, width)
         metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.classes: tuple[str, ...] = tuple(json.loads(metadata.get("classes", "[]")))
+        self.precision = "int8" if metadata.get("target", "float") != "float" else "float32"
 
     def __call__(self, images: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Detect.
@@ -153,8 +153,19 @@ class OnnxDetector:
         Raises:
             DataError: the images do not have the size of the graph.
         """
-        if images.dtype == np.uint8:
-            images = np.divide(images.transpose(0, 3, 1, 2), np.float32(255), dtype=np.float32)
+        return self.run(self.prepare(images) if images.dtype == np.uint8 else images)
+
+    def prepare(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return pictures [N, H, W, 3] as the graph wants them: [N, 3, H, W] in 0..1."""
+        planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))  # bytes are moved quicker than floats
+        return np.divide(planes, np.float32(255), dtype=np.float32)
+
+    def run(self, images: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run what :meth:`prepare` gave.
+
+        Raises:
+            DataError: the images do not have the size of the graph.
+        """
         if images.shape[1:] != (3, *self.size):
             raise DataError(f"{self.path.name} takes RGB images of {self.size[0]}x{self.size[1]}, not {images.shape}")
         name, bbox, cov = self._names

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from aerodet.detectnet.device import send
+
 __all__ = ["AugmentOptions", "Augmenter", "clip_boxes", "color_matrix"]
 
 _LUMA = torch.tensor([0.299, 0.587, 0.114])
@@ -93,8 +95,8 @@ def clip_boxes(
     Returns:
         Clipped boxes, and labels with -1 for the boxes left out.
     """
-    limit = torch.tensor([size[1], size[0]] * 2, dtype=boxes.dtype, device=boxes.device)
-    clipped = torch.minimum(boxes.clamp_min(0), limit)
+    x, y = boxes[..., 0::2].clamp(0, size[1]), boxes[..., 1::2].clamp(0, size[0])
+    clipped = torch.stack([x, y], dim=-1).flatten(-2)
     whole = (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)
     seen = (clipped[..., 2:] - clipped[..., :2]).prod(dim=-1)
     return clipped, labels.masked_fill(seen < min_visible * whole, -1)
@@ -124,8 +126,8 @@ class Augmenter:
         n, _, height, width = images.shape
         matrix = self._spatial(n, height, width)
         if matrix is not None:
-            images = _resample(images, matrix.to(images.device))
-            boxes = _move_boxes(boxes, torch.linalg.inv(matrix).to(boxes))
+            images = _resample(images, matrix)
+            boxes = _move_boxes(boxes, send(torch.linalg.inv(matrix).to(boxes.dtype), boxes.device))
         return self._color(images), boxes
 
     def _spatial(self, n: int, height: int, width: int) -> Tensor | None:
@@ -158,8 +160,9 @@ class Augmenter:
         brightness = self._normal(n, o.color_shift_stddev)
         matrix = color_matrix(hue, saturation)
         offset = matrix.sum(dim=2) * (-contrast * o.contrast_center)[:, None] + brightness[:, None]
-        matrix = (matrix * (1 + contrast).view(-1, 1, 1)).to(images.device, images.dtype)
-        pixels = torch.baddbmm(offset.to(images)[..., None], matrix, images.flatten(2))
+        matrix = matrix * (1 + contrast).view(-1, 1, 1)
+        both = send(torch.cat([matrix, offset[..., None]], dim=2).to(images.dtype), images.device)  # [N, 3, 4]
+        pixels = torch.baddbmm(both[..., 3:], both[..., :3], images.flatten(2))
         return pixels.clamp_(0, 1).view_as(images)
 
     def _uniform(self, n: int, low: float, high: float) -> Tensor:
@@ -218,12 +221,13 @@ def _rotation(angle: Tensor, center_x: float, center_y: float) -> Tensor:
 
 
 def _resample(images: Tensor, matrix: Tensor) -> Tensor:
-    """Sample images at ``matrix`` · output pixel, bilinearly, grey outside."""
+    """Sample images at ``matrix`` (on the CPU) · output pixel, bilinearly, grey outside."""
     height, width = images.shape[2:]
-    to_unit = torch.tensor([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]], device=matrix.device)
-    x_axis, y_axis, origin = (to_unit @ matrix)[:, :2, :, None, None].unbind(2)  # [N, 2, 1, 1]; the frame is -1..1
-    x = torch.arange(width, device=matrix.device) + 0.5
-    y = torch.arange(height, device=matrix.device)[:, None] + 0.5
+    to_unit = torch.tensor([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])
+    unit = send(to_unit @ matrix, images.device)
+    x_axis, y_axis, origin = unit[:, :2, :, None, None].unbind(2)  # [N, 2, 1, 1]; the frame is -1..1
+    x = torch.arange(width, device=images.device) + 0.5
+    y = torch.arange(height, device=images.device)[:, None] + 0.5
     grid = (x * x_axis + (y * y_axis + origin)).to(images.dtype).movedim(1, -1)
     return functional.grid_sample(images - _BACKGROUND, grid, align_corners=False).add_(_BACKGROUND)
 

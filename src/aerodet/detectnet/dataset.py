@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,8 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aerodet.data import ImageRecord, Images
+from aerodet.detectnet.device import send
 from aerodet.progress import track
+
+if TYPE_CHECKING:
+    from aerodet.data import ImageRecord, Images
 
 __all__ = ["Batch", "Mix", "TrainingSet", "fit_image"]
 
@@ -122,9 +125,11 @@ class TrainingSet:
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the pictures ``indices`` as a batch."""
-        at = torch.as_tensor(indices, device=self._device)
+        at = send(torch.as_tensor(indices), self._device)
         images = (
-            self._cache[at] if self._cache is not None else torch.stack(list(self._decode(indices))).to(self._device)
+            self._cache.index_select(0, at)
+            if self._cache is not None
+            else send(torch.stack(list(self._decode(indices))), self._device)
         )
         most = max((len(self._record(i).boxes) for i in indices), default=0)  # the rest is padding in all of them
         return Batch(images.float().div_(255), self.boxes[at, :most], self.labels[at, :most])

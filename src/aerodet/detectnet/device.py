@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from aerodet.errors import MachineError
 
-__all__ = ["computes_bfloat16", "pick_device", "processes"]
+__all__ = ["computes_bfloat16", "pick_device", "processes", "send"]
 
 
 def pick_device() -> torch.device:
@@ -35,3 +36,13 @@ def processes(gpus: int) -> int:
     if 0 < there < gpus:
         raise MachineError(f"{gpus} GPUs were asked for and this machine has {there}; lower training.gpus")
     return gpus if there else 1
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the CPU to where it is needed, without waiting for what that device still has to do.
+
+    A copy from ordinary memory waits for all work queued before it; from pinned memory it takes its turn.
+    """
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from aerodet.data import Images
 from aerodet.detectnet.dataset import fit_image
 from aerodet.detectnet.model import DetectNet, channels_last
 from aerodet.detectnet.postprocess import cluster
 from aerodet.detectnet.settings import Settings
 from aerodet.metrics import Detections
 from aerodet.progress import track
+
+if TYPE_CHECKING:
+    from aerodet.data import Images
 
 __all__ = ["Predictor", "TorchPredictor", "detect"]
 
@@ -33,18 +36,27 @@ class TorchPredictor:
     Args:
         model: put into evaluation mode at every call.
         device: where it runs.
+        half: multiply in float16, by autocast.
     """
 
-    def __init__(self, model: DetectNet, device: torch.device | str = "cpu") -> None:
+    def __init__(self, model: DetectNet, device: torch.device | str = "cpu", *, half: bool = False) -> None:
         self._model = channels_last(model.to(device))
-        self._device = torch.device(device)
+        self._device, self._half = torch.device(device), half
 
     def __call__(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Predict."""
-        self._model.eval()
+        return self.run(self.prepare(images))
+
+    def prepare(self, images: NDArray[np.uint8]) -> Tensor:
+        """Return pictures [N, H, W, 3] as the model wants them: [N, 3, H, W] float32 in 0..1, channels last."""
         with torch.inference_mode():
-            batch = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float().div_(255)
-            cov, bbox = self._model(batch)
+            return torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float().div_(255)
+
+    def run(self, images: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run what :meth:`prepare` gave."""
+        self._model.eval()
+        with torch.inference_mode(), torch.autocast(self._device.type, torch.float16, enabled=self._half):
+            cov, bbox = self._model(images)
         return cov.cpu().numpy(), bbox.cpu().numpy()
 
 

@@ -1,8 +1,10 @@
-"""What a training starts from."""
+"""What a training starts from, and what of it stays as it is."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from torch import nn
 
 from aerodet.detectnet.checkpoint import load_model
 from aerodet.detectnet.model import DetectNet
@@ -10,7 +12,7 @@ from aerodet.detectnet.quantize import is_quantized, prepare_qat
 from aerodet.detectnet.settings import Settings
 from aerodet.errors import SpecError
 
-__all__ = ["initial_model"]
+__all__ = ["freeze", "freeze_statistics", "initial_model"]
 
 
 def initial_model(settings: Settings, init: Path | None) -> DetectNet:
@@ -58,3 +60,23 @@ def _copy_backbone(source: DetectNet, target: DetectNet) -> int:
             copied += value.dim() == 4
     target.load_state_dict(wanted)
     return copied
+
+
+def freeze(model: DetectNet, settings: Settings) -> None:
+    """Take the blocks that are not trained out of training, their parameters at least."""
+    for name, parameter in model.named_parameters():
+        if _frozen(name, settings):
+            parameter.requires_grad_(False)
+
+
+def freeze_statistics(model: DetectNet, settings: Settings) -> None:
+    """Keep the batch statistics that are not to follow the pictures; call it after ``model.train()``."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm2d) and (settings.training.freeze_bn or _frozen(name, settings)):
+            module.eval()
+
+
+def _frozen(name: str, settings: Settings) -> bool:
+    """Say whether ``freeze_blocks`` names a module or parameter: 0 the first convolution, 1 to 4 the stages."""
+    blocks = settings.training.freeze_blocks
+    return any(name.startswith(f"block_{block}" if block else ("conv1", "bn_conv1")) for block in blocks)

@@ -75,6 +75,8 @@ def bbox_loss(predicted: Tensor, target: Tensor, cov_norm: Tensor) -> Tensor:
 class CostWeights:
     """The two losses' weights per class, steered after every epoch so that no loss drowns the other.
 
+    Its tensors stay where they are in memory and are changed in place, as a recorded step reads them there.
+
     Args:
         classes: one :class:`ClassCost` per class, in channel order.
         auto: re-weight at the end of every epoch (``enable_autoweighting``).
@@ -117,16 +119,16 @@ class CostWeights:
         """Set each weight in proportion to its target over its loss of the past epoch."""
         if self._auto:
             weights = self._target / self.sums.clamp_min(1e-12)
-            self.weights = (weights / weights.sum(dim=1, keepdim=True)).clamp(*self._limits)
+            self.weights.copy_((weights / weights.sum(dim=1, keepdim=True)).clamp(*self._limits))
         self.sums.zero_()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint has to keep."""
-        return {"weights": self.weights.cpu()}
+        return {"weights": self.weights.detach().clone().cpu()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.weights = state["weights"].to(self.weights.device)
+        self.weights.copy_(state["weights"])
 
 
 def regularize(parameters: list[Tensor], training: TrainingSettings) -> None:

@@ -7,6 +7,7 @@ pairs of boxes that can be near are compared, so that an untrained network, whic
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,8 +15,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import sparse
-from scipy.sparse import csgraph
 from torch import Tensor
 
 from aerodet.detectnet.model import STRIDE
@@ -130,47 +129,50 @@ def cluster(
     boxes = decode(bbox, scale=scale, offset=offset, image_size=image_size)[mask].cpu().numpy()
     weights = cov[mask].cpu().numpy()
     images, labels = (index.cpu().numpy() for index in mask.nonzero(as_tuple=True)[:2])
-    # Candidates come sorted by image and class.
-    cuts = np.searchsorted(images * classes + labels, np.arange(len(cov) * classes + 1))
-    found = []
-    for image in range(len(cov)):
-        parts = []
-        for label, option in enumerate(options):
-            own = slice(*cuts[image * classes + label : image * classes + label + 2])
-            if option.algorithm == "nms":
-                kept, scores = _nms(boxes[own], weights[own], option)
-            else:
-                kept, scores = _dbscan_boxes(boxes[own], weights[own], option, mean=confidence == "mean")
-            parts.append((kept, scores, np.full(len(scores), label)))
-        found.append(_strongest_first(parts))
-    return found
+    parts = []
+    for label, option in enumerate(options):
+        own = labels == label  # candidates come sorted by image
+        candidates = boxes[own], weights[own], images[own]
+        if option.algorithm == "nms":
+            kept, scores, at = _nms(*candidates, option)
+        else:
+            kept, scores, at = _dbscan_boxes(*candidates, option, mean=confidence == "mean")
+        parts.append((kept, scores, np.full(len(scores), label), at))
+    return _by_image(parts, len(cov))
 
 
-def _strongest_first(parts: Sequence[tuple[_Floats, _Floats, _Ints]]) -> Detections:
-    """Join the boxes, scores and labels of all classes by falling score."""
-    boxes, scores, labels = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    order = np.argsort(-scores, kind="stable")
-    return Detections(boxes=boxes[order], scores=scores[order], labels=labels[order])
+def _by_image(parts: Sequence[tuple[_Floats, _Floats, _Ints, _Ints]], count: int) -> list[Detections]:
+    """Join the boxes, scores, labels and images of all classes; return each image's by falling score."""
+    boxes, scores, labels, images = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    order = np.lexsort((-scores, images))  # a stable sort
+    boxes, scores, labels = boxes[order], scores[order], labels[order]
+    cuts = np.searchsorted(images[order], np.arange(count + 1))
+    places = [slice(start, end) for start, end in itertools.pairwise(cuts)]
+    return [Detections(boxes=boxes[p].copy(), scores=scores[p].copy(), labels=labels[p].copy()) for p in places]
 
 
 # -------------------------------------------------------------------------------------------------------- DBSCAN
 
 
-def _dbscan_boxes(boxes: _Floats, weights: _Floats, option: ClusterOptions, *, mean: bool) -> tuple[_Floats, _Floats]:
-    """Return the mean boxes and the scores of one image's clusters of one class."""
-    labels = _dbscan(boxes, weights, option.dbscan_eps, max(option.dbscan_min_samples, 1))
+def _dbscan_boxes(
+    boxes: _Floats, weights: _Floats, images: _Ints, option: ClusterOptions, *, mean: bool
+) -> tuple[_Floats, _Floats, _Ints]:
+    """Return the mean boxes, the scores and the images of one class's clusters."""
+    labels = _dbscan(boxes, weights, images, option.dbscan_eps, max(option.dbscan_min_samples, 1))
     member = labels >= 0
-    labels, boxes, weight = labels[member], boxes[member], weights[member].astype(np.float64)
+    labels, boxes, images, weight = labels[member], boxes[member], images[member], weights[member].astype(np.float64)
     sums = np.bincount(labels, weight)
     moments = np.stack([np.bincount(labels, weight * boxes[:, i]) for i in range(4)], axis=1)
     mean_boxes = (moments / sums[:, None]).astype(np.float32)
     scores = (sums / np.bincount(labels) if mean else sums).astype(np.float32)
+    at = np.zeros(len(sums), np.int64)
+    at[labels] = images
     keep = (mean_boxes[:, 3] - mean_boxes[:, 1] > option.minimum_height) & (scores >= option.dbscan_confidence)
-    return mean_boxes[keep], scores[keep]
+    return mean_boxes[keep], scores[keep], at[keep]
 
 
-def _dbscan(boxes: _Floats, weights: _Floats, eps: float, min_weight: float) -> _Ints:
-    """Label boxes with clusters, as scikit-learn's DBSCAN does.
+def _dbscan(boxes: _Floats, weights: _Floats, images: _Ints, eps: float, min_weight: float) -> _Ints:
+    """Label boxes with clusters, as scikit-learn's DBSCAN does with each image's.
 
     A box is a core when the weights in its neighbourhood, itself among them, sum to ``min_weight``. Cores that are
     neighbours share a cluster; other boxes join the first cluster among their core neighbours.
@@ -178,15 +180,22 @@ def _dbscan(boxes: _Floats, weights: _Floats, eps: float, min_weight: float) -> 
     Args:
         boxes: [M, 4].
         weights: [M].
+        images: [M], rising; boxes of different images are no neighbours.
         eps: largest distance 1 - IoU of neighbours.
         min_weight: see above.
 
     Returns:
         [M] cluster numbers without gaps, in order of each cluster's first core; -1 for no cluster.
     """
+    from scipy import sparse
+    from scipy.sparse import csgraph
+
     m = len(boxes)
-    first, second = _neighbours(boxes, eps)
-    core = np.bincount(first, weights[second], minlength=m) >= min_weight
+    first, second = _neighbours(boxes, images, eps)
+    own = np.float32(1) - _iou(boxes, boxes) <= eps  # not where a box has no area
+    around = weights * own.astype(np.float64)
+    around += np.bincount(first, weights[second], minlength=m) + np.bincount(second, weights[first], minlength=m)
+    core = around >= min_weight
     labels = np.full(m, m, np.int64)
     if not core.any():
         return labels - m - 1
@@ -196,30 +205,33 @@ def _dbscan(boxes: _Floats, weights: _Floats, eps: float, min_weight: float) -> 
     links = sparse.coo_array((np.ones(len(ends[0]), bool), ends), shape=(core.sum(), core.sum()))
     # The search starts at the lowest unseen core, which numbers clusters by their first core.
     labels[core] = csgraph.connected_components(links, directed=False)[1]
-    border = core[second] & ~core[first]
-    np.minimum.at(labels, first[border], labels[second[border]])
+    for one, other in ((first, second), (second, first)):
+        border = core[other] & ~core[one]
+        np.minimum.at(labels, one[border], labels[other[border]])
     labels[labels == m] = -1
     return labels
 
 
-def _neighbours(boxes: _Floats, eps: float) -> tuple[_Ints, _Ints]:
-    """Return all ordered pairs (i, j), also (i, i), of boxes with 1 - IoU at most ``eps``.
+def _neighbours(boxes: _Floats, images: _Ints, eps: float) -> tuple[_Ints, _Ints]:
+    """Return each pair (i, j) of boxes of one image with 1 - IoU at most ``eps`` once.
 
     IoU is at most the overlap of the x-ranges over their union, so that neighbours' left edges lie at most eps widths
     apart: after sorting by left edge each box is compared with the few that follow it.
     """
-    order = np.argsort(boxes[:, 0], kind="stable")
-    x1, x2 = boxes[order, 0].astype(np.float64), boxes[order, 2]
-    # At eps 1 all boxes are neighbours. The constant covers float32 rounding.
-    ends = np.searchsorted(x1, x1 + (x2 - x1) * eps + 1e-3, side="right") if eps < 1 else np.full(len(x1), len(x1))
-    counts = ends - np.arange(len(order))
+    order = np.lexsort((boxes[:, 0], images))
+    x1, x2, image = boxes[order, 0].astype(np.float64), boxes[order, 2], images[order]
+    # Each image gets a range of its own, wide enough that none reaches into the next.
+    reach = (x2 - x1) * eps + 1e-3  # the constant covers float32 rounding
+    low, high = x1.min(initial=0), (x1 + reach).max(initial=0)
+    key = x1 + image * (high - low + 1)
+    # At eps 1 all boxes of an image are neighbours.
+    ends = np.searchsorted(key, key + reach, side="right") if eps < 1 else np.searchsorted(image, image, side="right")
+    counts = ends - np.arange(len(order)) - 1
     first = np.repeat(np.arange(len(order)), counts)
-    second = first + np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
+    second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
     first, second = order[first], order[second]
     near = np.float32(1) - _iou(boxes[first], boxes[second]) <= eps
-    first, second = first[near], second[near]
-    other = first != second
-    return np.concatenate([first, second[other]]), np.concatenate([second, first[other]])
+    return first[near], second[near]
 
 
 def _iou(a: _Floats, b: _Floats) -> _Floats:
@@ -234,21 +246,25 @@ def _iou(a: _Floats, b: _Floats) -> _Floats:
 # ----------------------------------------------------------------------------------------------------------- NMS
 
 
-def _nms(boxes: _Floats, weights: _Floats, option: ClusterOptions) -> tuple[_Floats, _Floats]:
-    """Return the boxes and scores of one class that survive greedy suppression in one image."""
+def _nms(boxes: _Floats, weights: _Floats, images: _Ints, option: ClusterOptions) -> tuple[_Floats, _Floats, _Ints]:
+    """Return the boxes, scores and images of one class that survive greedy suppression, all images at once."""
     rest = np.flatnonzero(weights > option.nms_confidence)
-    rest = rest[np.argsort(-weights[rest], kind="stable")]
-    kept: list[int] = []
+    rest = rest[np.lexsort((-weights[rest], images[rest]))]
+    kept = [np.zeros(0, np.int64)]
     while rest.size:
-        kept.append(int(rest[0]))
-        rest = rest[1:][_pixel_iou(boxes[rest[0]], boxes[rest[1:]]) <= option.nms_iou]
-    return boxes[kept], weights[kept]
+        is_first = np.diff(images[rest], prepend=-1) != 0  # the strongest that is left of each image
+        strongest = rest[is_first]
+        kept.append(strongest)
+        others, rivals = rest[~is_first], strongest[np.cumsum(is_first) - 1][~is_first]
+        rest = others[_pixel_iou(boxes[rivals], boxes[others]) <= option.nms_iou]
+    survivors = np.concatenate(kept)
+    return boxes[survivors], weights[survivors], images[survivors]
 
 
-def _pixel_iou(box: _Floats, others: _Floats) -> _Floats:
-    """Return the IoU of one box with others [M, 4]; widths and heights count both edge pixels, as in TAO's NMS."""
-    size = (np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]) + 1).clip(0)
+def _pixel_iou(a: _Floats, b: _Floats) -> _Floats:
+    """Return the IoU of boxes a and b [M, 4], pair by pair; sides count both edge pixels, as in TAO's NMS."""
+    size = (np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]) + 1).clip(0)
     overlap = size[:, 0] * size[:, 1]
-    areas = (others[:, 2:] - others[:, :2] + 1).prod(axis=1)
-    result: _Floats = overlap / ((box[2:] - box[:2] + 1).prod() + areas - overlap)
+    area_a, area_b = ((box[:, 2:] - box[:, :2] + 1).prod(axis=1) for box in (a, b))
+    result: _Floats = overlap / (area_a + area_b - overlap)
     return result

@@ -1,9 +1,10 @@
 """Quantisation-aware training, with fake quantisation where TAO puts it.
 
-Every backbone convolution quantises its kernel per tensor by the kernel's own extent; the input, every ReLU (then
-ReLU6), every batch norm that no ReLU follows, and every residual sum pass through a signed 8-bit quantiser whose
-scale is a moving average of the absolute maximum. The heads stay float. ResNet18: 38 activation scales, 42 with all
-projections.
+Every backbone convolution quantises its kernel per tensor by the kernel's own extent; the input, every ReLU, every
+batch norm that no ReLU follows, and every residual sum pass through a signed 8-bit quantiser whose scale is a moving
+average of the absolute maximum. The heads stay float. TAO makes ReLU6 of every ReLU, which cuts off what the float
+network learned; here ReLU stays (docs/engine.md has the figures), under TAO's tensor names. ResNet18: 38 activation
+scales, 42 with all projections.
 
 Source: ``nvidia_tao_tf1/core/models/quantize_keras_model.py``, ``templates/qdq_layer.py``, ``quantized_conv2d.py``.
 """
@@ -94,8 +95,6 @@ def prepare_qat(model: DetectNet) -> DetectNet:
         for name, child in list(module.named_children()):
             if type(child) is nn.Conv2d and not name.startswith("output_"):
                 child.__class__ = QuantizedConv2d  # same parameters, another forward
-            elif isinstance(child, nn.ReLU):
-                setattr(module, name, nn.ReLU6())
             elif isinstance(child, nn.Identity) and name.startswith("q_"):
                 setattr(module, name, ActivationQuantizer())
     for _, block in model.blocks():

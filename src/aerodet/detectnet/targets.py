@@ -139,7 +139,8 @@ class TargetMaker:
         return self._collect(boxes, best, owner, ellipses)
 
     def _ellipses(self, boxes: Tensor, labels: Tensor) -> _Ellipses:
-        shape = self._shapes.to(boxes.device)[labels.clamp_min(0)]
+        self._shapes = self._shapes.to(boxes.device)  # once: a copy waits for the device
+        shape = self._shapes[labels.clamp_min(0)]
         center_x, center_y, radius_x, radius_y, minimum = shape.unbind(-1)
         x1, y1, x2, y2 = (boxes / STRIDE).unbind(-1)
         half_x = (x2 - x1) * torch.minimum(center_x, 1 - center_x)

@@ -18,35 +18,38 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aerodet.data import Images
 from aerodet.detectnet.augment import Augmenter, clip_boxes
 from aerodet.detectnet.checkpoint import load_checkpoint, save_checkpoint
-from aerodet.detectnet.dataset import Mix, TrainingSet
+from aerodet.detectnet.dataset import Batch, Mix, TrainingSet
 from aerodet.detectnet.device import computes_bfloat16, pick_device
 from aerodet.detectnet.distill import Distillation
 from aerodet.detectnet.distributed import Worker, run_workers
 from aerodet.detectnet.inference import TorchPredictor, detect
-from aerodet.detectnet.initial import initial_model
+from aerodet.detectnet.initial import freeze, freeze_statistics, initial_model
 from aerodet.detectnet.losses import CostWeights, regularize
-from aerodet.detectnet.model import DetectNet, channels_last
+from aerodet.detectnet.model import channels_last
 from aerodet.detectnet.quantize import is_quantized
 from aerodet.detectnet.settings import Settings, settings_of
 from aerodet.detectnet.spec import Experiment, format_spec
-from aerodet.detectnet.targets import TargetMaker
+from aerodet.detectnet.step import Compile, CudaRecorder, Prepared, RecordedStep, Step, ahead, how_to_run
+from aerodet.detectnet.targets import TargetMaker, Targets
 from aerodet.errors import DataError, SpecError, TrainingError
 from aerodet.files import atomic_path, disk_errors, write_json
 from aerodet.metrics import coco_ap
 from aerodet.progress import progress
 
+if TYPE_CHECKING:  # what a training needs to read files is not needed to train
+    from aerodet.data import Images
+
 __all__ = ["Job", "TrainResult", "learning_rate", "train"]
 
-Items = Sequence[tuple[Images, Sequence[int]]]
+Items = Sequence[tuple["Images", Sequence[int]]]
 _STATE_SECONDS = 15.0  # a stopped run loses at most about this much
 _CHECK_STEPS = 20  # on a GPU the loss is looked at this often: each look waits for the device
 
@@ -102,6 +105,8 @@ def train(
     seed: int = 0,
     device: torch.device | None = None,
     processes: int = 1,
+    compile: Compile = "auto",  # noqa: A002 - the profile's and torch's name for it
+    deterministic: bool = False,
     description: str = "training",
 ) -> TrainResult:
     """Train a detector.
@@ -120,17 +125,19 @@ def train(
         seed: of the weights, the order and the augmentation.
         device: default: the GPU when there is one.
         processes: one a GPU, see :mod:`aerodet.detectnet.distributed`; 0: as many as there are GPUs.
+        compile: how steps are run, see :mod:`aerodet.detectnet.step`.
+        deterministic: choose a GPU's convolutions by rule, not by trial, so that a seed gives the same weights again.
         description: shown beside the progress bar.
 
     Raises:
         SpecError: the spec breaks a limit or asks for what only TAO can do, or ``state`` is of another training.
         DataError: there is nothing to train on, or the images' classes are not the spec's.
         TrainingError: the loss is not finite.
-        MachineError: the disk is full.
+        MachineError: the disk is full, or ``compile`` asks for what this machine has not.
     """
     if not any(len(indices) for _, indices in items):
         raise DataError("there are no pictures to train on")
-    job = Job(spec, items, mix, validation, init, teacher, distillation, seed, state)
+    job = Job(spec, items, mix, validation, init, teacher, distillation, seed, state, compile, deterministic)
     device = device or pick_device()
     count = processes or max(1, torch.cuda.device_count())
     options = {"job": job, "out": out, "description": description}
@@ -153,12 +160,15 @@ class Job:
     distillation: float = 1.0
     seed: int = 0
     state: Path | None = None
+    compile: Compile = "auto"
+    deterministic: bool = False
 
 
 def _train(*, worker: Worker, device: torch.device, job: Job, out: Path, description: str) -> TrainResult:
     """Train as one of the workers; the first of them writes."""
     loop = _Loop(job, device, worker)
     with (
+        torch.backends.cudnn.flags(enabled=True, benchmark=not job.deterministic, deterministic=job.deterministic),
         progress(description, loop.total_steps, done=loop.step) as bar,
         _tensorboard(job.state if worker.leads else None) as board,
     ):
@@ -200,12 +210,13 @@ class _Loop:
         )
         self.costs = CostWeights(settings.costs, auto=t.autoweighting, limits=t.weight_limits).to(device)
         self.model = channels_last(initial_model(settings, job.init).to(device))
-        _freeze(self.model, settings)
+        freeze(self.model, settings)
         taught = job.distillation if job.teacher else 0.0
         self.teacher = Distillation.of(job.teacher, self.model, taught).to(device) if job.teacher else None
         learners = (self.model, self.teacher) if self.teacher else (self.model,)
         trainable = [p for learner in learners for p in learner.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(trainable, betas=t.adam_betas, eps=t.adam_epsilon, fused=True)
+        gpu = device.type == "cuda"
+        self.optimizer = torch.optim.Adam(trainable, betas=t.adam_betas, eps=t.adam_epsilon, fused=True, capturable=gpu)
         # TAO regularises the kernels and biases of all convolutions, heads included, and no batch norm.
         self.regularized: list[Tensor] = [
             p for m in self.model.modules() if isinstance(m, nn.Conv2d) for p in m.parameters() if p.requires_grad
@@ -217,6 +228,13 @@ class _Loop:
         self._saved = time.monotonic()
         if self._state is not None and self._state.is_file():
             self._resume(self._state)
+        self._rate = torch.zeros((), device=device)
+        for group in self.optimizer.param_groups:  # a resumed optimiser has its own, perhaps of another device
+            group |= {"capturable": gpu, "lr": self._rate if gpu else 0.0}
+        self.mode = how_to_run(
+            job.compile, device, steps=self.total_steps, pixels=t.batch_size * settings.size[0] * settings.size[1]
+        )
+        self.make_step = self._step()
 
     @property
     def step(self) -> int:
@@ -227,33 +245,55 @@ class _Loop:
         """Run one epoch; yield the loss of a step, or None where it was not looked at."""
         began, t = time.monotonic(), self.settings.training
         self.model.train()
-        _freeze_statistics(self.model, self.settings)
+        freeze_statistics(self.model, self.settings)
         sums = torch.zeros(3, device=self.device)
         rate = 0.0
         worker, order = self.worker, torch.Generator().manual_seed(self._draw(0))
         self.generator.manual_seed(self._draw(1 + worker.rank))
         batches = self.data.epoch(t.batch_size, order, worker=worker.rank, workers=worker.count)
-        for at, batch in enumerate(batches):
+        for at, (images, targets) in enumerate(ahead(map(self.prepare, batches), self.device)):
             rate = learning_rate((self.step + at) / self.total_steps, self.settings)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            images, boxes = self.augmenter(batch.images, batch.boxes)
-            targets = self.targets(*clip_boxes(boxes, batch.labels, self.settings.size))
-            images = images.contiguous(memory_format=torch.channels_last)
-            with self._autocast():
-                features = self.model.features(images)
-                cov, bbox = self.model.heads(features)
-                taught = self.teacher(images, features, cov, bbox) if self.teacher else 0.0
-            loss, raw = self.costs(cov, bbox, targets)
-            loss = loss + taught
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            worker.average(p.grad for p in self.trainable if p.grad is not None)
-            regularize(self.regularized, t)
-            self.optimizer.step()
-            sums += torch.stack([loss.detach(), *raw.mean(dim=0)])
+            self._set_rate(rate)
+            sums += self.make_step(images, targets)
             yield self._checked(sums, at) if self.device.type == "cpu" or (at + 1) % _CHECK_STEPS == 0 else None
         self._end_epoch(sums / self.steps_per_epoch, rate, began)
+
+    def prepare(self, batch: Batch) -> Prepared:
+        """Augment a batch and draw its targets; images come in the numbers and the memory order of the network."""
+        images, boxes = self.augmenter(batch.images, batch.boxes)
+        targets = self.targets(*clip_boxes(boxes, batch.labels, self.settings.size))
+        dtype = torch.bfloat16 if self._in_bfloat16() else images.dtype
+        return images.to(dtype, memory_format=torch.channels_last), targets
+
+    def _step(self) -> Step | RecordedStep:
+        network = torch.compile(self._network, dynamic=False) if self.mode == "inductor" else self._network
+
+        def losses(images: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+            with self._autocast():
+                cov, bbox, taught = network(images)
+            loss, raw = self.costs(cov, bbox, targets)
+            return loss + taught, raw
+
+        step = Step(
+            losses,
+            self.optimizer,
+            average=lambda: self.worker.average(p.grad for p in self.trainable if p.grad is not None),
+            regularize=lambda: regularize(self.regularized, self.settings.training),
+        )
+        if self.mode == "off" or self.device.type != "cuda":
+            return step
+        return RecordedStep(step, CudaRecorder(self.device))
+
+    def _network(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
+        features = self.model.features(images)
+        cov, bbox = self.model.heads(features)
+        return cov, bbox, self.teacher(images, features, cov, bbox) if self.teacher else 0.0
+
+    def _set_rate(self, rate: float) -> None:
+        self._rate.fill_(rate)
+        if self.device.type != "cuda":  # there the optimisers read the tensor
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
 
     def _checked(self, sums: Tensor, at: int) -> float:
         """Return the mean loss so far, or stop when it is not a number."""
@@ -300,9 +340,10 @@ class _Loop:
         return 100 * coco_ap(truth, found, len(self.settings.classes)).ap50
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if not computes_bfloat16(self.device) or is_quantized(self.model):  # an 8-bit grid needs more than 8 bits
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self._in_bfloat16() else nullcontext()
+
+    def _in_bfloat16(self) -> bool:
+        return computes_bfloat16(self.device) and not is_quantized(self.model)  # an 8-bit grid needs more than 8 bits
 
     def save_state(self) -> None:
         """Keep what a stopped run needs, not more often than every few seconds."""
@@ -372,21 +413,3 @@ def _check_classes(sources: Sequence[Images], wanted: tuple[str, ...]) -> None:
                 f"the images are labelled {', '.join(source.classes)}, the spec's classes are {', '.join(wanted)}; "
                 "give both the same names in the same order"
             )
-
-
-def _frozen(name: str, settings: Settings) -> bool:
-    """Say whether ``freeze_blocks`` names a module or parameter: 0 the first convolution, 1 to 4 the stages."""
-    blocks = settings.training.freeze_blocks
-    return any(name.startswith(f"block_{block}" if block else ("conv1", "bn_conv1")) for block in blocks)
-
-
-def _freeze(model: DetectNet, settings: Settings) -> None:
-    for name, parameter in model.named_parameters():
-        if _frozen(name, settings):
-            parameter.requires_grad_(False)
-
-
-def _freeze_statistics(model: DetectNet, settings: Settings) -> None:
-    for name, module in model.named_modules():
-        if isinstance(module, nn.BatchNorm2d) and (settings.training.freeze_bn or _frozen(name, settings)):
-            module.eval()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hotcoco import COCO, COCOeval
 from numpy.typing import NDArray
 
 from aerodet.metrics.detections import Detections, Truth, check_pairs
+
+if TYPE_CHECKING:
+    from hotcoco import COCO
 
 __all__ = ["CocoResult", "Curve", "SizeSlice", "coco_ap", "coco_results"]
 
@@ -107,6 +109,8 @@ def coco_results(image_ids: Sequence[int], detections: Sequence[Detections]) -> 
 
 def _dataset(truth: Sequence[Truth], boxes: NDArray[np.float64], areas: NDArray[np.float64], num_classes: int) -> COCO:
     """Return the truth in hotcoco's form; image ids are places in the list, category ids are labels."""
+    from hotcoco import COCO
+
     return COCO.from_arrays(
         [{"id": i, "width": 1, "height": 1, "file_name": ""} for i in range(len(truth))],  # sizes are not used
         [{"id": label, "name": str(label)} for label in range(num_classes)],
@@ -121,6 +125,8 @@ def _dataset(truth: Sequence[Truth], boxes: NDArray[np.float64], areas: NDArray[
 
 def _precision(dataset: COCO, detections: Sequence[Detections]) -> NDArray[np.float64]:
     """Return float64 [10 thresholds, 101 recalls, classes, all and 3 sizes]; -1 where there is no true box."""
+    from hotcoco import COCOeval
+
     columns = [
         np.repeat(np.arange(len(detections)), [len(found) for found in detections])[:, None],
         _to_xywh(np.concatenate([found.boxes for found in detections])),

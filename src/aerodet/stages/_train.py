@@ -49,6 +49,8 @@ def train(
     teacher: Path | None = None,
     distillation: float = 1.0,
     gpus: int = 1,
+    compile: str = "auto",  # noqa: A002 - the profile's name for it
+    deterministic: bool = False,
 ) -> Outcome:
     """Train a detector on an image set.
 
@@ -68,6 +70,8 @@ def train(
         teacher: checkpoint of a larger network, whose answers are learned beside the labels.
         distillation: weight of the teacher's answers, relative to the labels.
         gpus: to train on, one process each; a step then takes so many batches. Without a GPU the CPU trains alone.
+        compile: how steps are run, see :mod:`aerodet.detectnet.step`.
+        deterministic: see :func:`aerodet.detectnet.train.train`.
 
     Raises:
         SpecError: the spec does not parse or breaks one of TAO's limits.
@@ -107,6 +111,8 @@ def train(
             validation=validation,
             seed=seed,
             processes=workers,
+            compile=compile,  # type: ignore[arg-type]  # the profile checked it
+            deterministic=deterministic,
             description=f"training {name}",
         )
     trained, content = load_model(model)

@@ -61,7 +61,7 @@ def as_placed(model: DetectNet, target: str) -> DetectNet:
 
 
 def as_float(model: DetectNet) -> DetectNet:
-    """Return a copy of a QAT model with its float kernels, its ReLU6 and no quantisers."""
+    """Return a copy of a QAT model with its float kernels and no quantisers."""
     model = copy.deepcopy(model)
     for module in list(model.modules()):
         if isinstance(module, nn.Conv2d):
@@ -83,14 +83,14 @@ def test_float_graph_computes_what_torch_computes(make_model, tmp_path: Path, im
     np.testing.assert_allclose(boxes, expected_boxes, atol=1e-4)
 
 
-def test_float_graph_of_a_qat_model_keeps_relu6_and_float_kernels(make_model, tmp_path: Path, images) -> None:
+def test_float_graph_of_a_qat_model_keeps_relu_and_float_kernels(make_model, tmp_path: Path, images) -> None:
     model = make_model(qat=True)
     export_float(model, tmp_path / "model.onnx", size=SIZE)
     coverage, _ = OnnxDetector(tmp_path / "model.onnx", threads=1)(images)
     with torch.no_grad():
         expected, _ = as_float(model)(to_tensor(images))
     np.testing.assert_allclose(coverage, expected, atol=1e-4)
-    assert "Clip" in {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+    assert "Clip" not in {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
 
 
 def run_unoptimised(path: Path, images: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
@@ -113,9 +113,12 @@ def test_tensorrt_graph_is_the_fake_quantised_network_at_its_places(make_model, 
     coverage, boxes = run_unoptimised(tmp_path / "model.onnx", images, ["output_cov", "output_bbox"])
     with torch.no_grad():
         expected_coverage, expected_boxes = as_placed(model, "tensorrt")(to_tensor(images))
-    # Equal to 1e-7 here; another machine may sum in another order and round a few activations the other way.
-    assert np.abs(coverage - expected_coverage.numpy()).mean() < 1e-3
-    assert np.abs(boxes - expected_boxes.numpy()).mean() < 5e-3 * expected_boxes.abs().max()
+    # Equal to 1e-7 in most pictures; where sums in another order round an activation the other way, an untrained
+    # network multiplies that step.
+    difference = np.abs(coverage - expected_coverage.numpy())
+    assert np.median(difference) < 1e-5
+    assert difference.mean() < 0.02
+    assert np.median(np.abs(boxes - expected_boxes.numpy())) < 1e-4 * expected_boxes.abs().max()
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=names)

@@ -201,3 +201,20 @@ def test_outputs_that_do_not_fit_the_classes_are_refused():
         cluster(torch.zeros(1, 1, 4, 4), torch.zeros(1, 4, 4, 4), [ClusterOptions()] * 2)
     with pytest.raises(ValueError, match="do not fit 1 classes"):
         cluster(torch.zeros(1, 1, 4, 4), torch.zeros(1, 8, 4, 4), [ClusterOptions()])
+
+
+@pytest.mark.parametrize("algorithm", ["dbscan", "nms"])
+def test_images_of_a_batch_do_not_touch_each_other(algorithm: Any):
+    rng = np.random.default_rng(4)
+    cov = (rng.random((5, 2, 6, 6)) * (rng.random((5, 2, 6, 6)) > 0.4)).astype(np.float32)
+    bbox = rng.uniform(0, 1.2, (5, 8, 6, 6)).astype(np.float32)
+    options = [ClusterOptions(0.05, algorithm=algorithm, dbscan_eps=eps) for eps in (0.5, 1.0)]
+
+    together = cluster(cov, bbox, options)
+
+    for n, found in enumerate(together):
+        (alone,) = cluster(cov[n : n + 1], bbox[n : n + 1], options)
+        assert len(found) > 0
+        np.testing.assert_array_equal(found.boxes, alone.boxes)
+        np.testing.assert_array_equal(found.scores, alone.scores)
+        np.testing.assert_array_equal(found.labels, alone.labels)

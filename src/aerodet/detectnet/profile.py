@@ -1,0 +1,295 @@
+"""What a training step costs, part by part, and how near training comes to the bare step.
+
+::
+
+    aerodet bench train --size 512 --batch 32
+    PYTHONPATH=src python -m aerodet.detectnet.profile --data tiles --json      needs torch, numpy, OpenCV and protobuf
+
+Three things are timed in turn, A B C C B A, and compared by the medians of their rounds: *plain*, a step of PyTorch as
+it comes (eager, channels-last, bfloat16 where the device has it, pictures and targets ready on the device); *bare*,
+the same step as training runs it; *whole*, training itself, with data, augmentation and targets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aerodet.detectnet.augment import clip_boxes
+from aerodet.detectnet.device import computes_bfloat16, pick_device
+from aerodet.detectnet.spec_builder import SpecOptions, build_spec
+from aerodet.detectnet.step import Compile, Step, how_to_run
+from aerodet.detectnet.train import Job, _Loop
+from aerodet.errors import UserError
+
+if TYPE_CHECKING:
+    from aerodet.data import Images
+
+__all__ = ["PARTS", "ProfileOptions", "profile_table", "profile_training"]
+
+PARTS = ("load", "augment", "targets", "forward", "backward", "optimiser")
+_EPOCHS = 1000  # more than are run: the schedule must not end
+_BATCHES, _BOXES = 4, 12  # of drawn pictures; boxes on each
+_WARM_UP = 6  # steps: more than a recording waits for
+_ALL_MODES: tuple[Compile, ...] = ("off", "graph", "inductor")
+
+
+@dataclass(frozen=True)
+class ProfileOptions:
+    """What is measured.
+
+    Args:
+        arch: resnet10, resnet18 or resnet34.
+        width: multiplies the backbone's channels.
+        size: side of the pictures in pixels.
+        batch: pictures of a step.
+        steps: timed steps of each kind.
+        compile: ways to run a step, see :mod:`aerodet.detectnet.step`; empty: all that the device can.
+        device: cpu or cuda; empty: the GPU when there is one.
+        data: image set to train on; without one, noise with rectangles.
+    """
+
+    arch: str = "resnet18"
+    width: float = 1.0
+    size: int = 512
+    batch: int = 32
+    steps: int = 100
+    compile: tuple[Compile, ...] = ()
+    device: str = ""
+    data: Path | None = None
+
+
+class _Drawn:
+    """Noise with rectangles, as an image set."""
+
+    classes = ("aircraft",)
+
+    def __init__(self, count: int, size: int) -> None:
+        rng = np.random.default_rng(0)
+        self._pixels = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+        corners = rng.uniform(0, 0.8 * size, (count, _BOXES, 2)).astype(np.float32)
+        sides = rng.uniform(0.06 * size, 0.2 * size, (count, _BOXES, 2)).astype(np.float32)
+        boxes = np.concatenate([corners, corners + sides], axis=2)
+        labels = np.zeros(_BOXES, np.int64)
+        self.records: Sequence[Any] = [SimpleNamespace(boxes=b, labels=labels, width=size, height=size) for b in boxes]
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Return the pixels [H, W, 3]."""
+        pixels: NDArray[np.uint8] = self._pixels[index]
+        return pixels
+
+    def encoded(self, index: int) -> bytes:
+        """Return the pixels as bytes."""
+        return self.image(index).tobytes()
+
+
+def profile_training(options: ProfileOptions) -> dict[str, Any]:
+    """Measure.
+
+    Returns:
+        ``plain``, and under ``modes`` for each way to run a step ``bare`` and ``whole``: ``step_ms`` and
+        ``images_per_s``, with the ratios ``bare_over_plain`` and ``whole_over_bare`` (of speeds) and ``start_s``, the
+        seconds of the first steps, compiling among them; ``parts_ms`` and ``parts_percent``, each part run as written
+        and waited for; ``conditions``.
+
+    Raises:
+        UserError: there are no steps to time.
+        SpecError: an option is out of a spec's limits.
+        MachineError: the device cannot run steps in a wanted way.
+    """
+    if options.steps < 1:
+        raise UserError(f"--steps is {options.steps}; time at least one")
+    device = torch.device(options.device) if options.device else pick_device()
+    source = _source(options)
+    pixels = options.batch * options.size**2
+    for mode in options.compile:
+        how_to_run(mode, device, steps=options.steps, pixels=pixels)
+    modes = options.compile or tuple(mode for mode in _ALL_MODES if _possible(mode, device, pixels))
+    result: dict[str, Any] = {"modes": {}, "conditions": _conditions(options, device, len(source.records))}
+    plain = _loop(options, source, device, "off")
+    for mode in modes:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+            loop = _loop(options, source, device, mode)
+            bare, whole = _bare(loop), _whole(loop)
+            start = _clock(device, bare, _WARM_UP)
+            _clock(device, whole, _WARM_UP)
+        times = _in_turn(device, {"plain": _bare(plain), "bare": bare, "whole": whole}, options.steps)
+        speeds = {name: _speed(values, options.batch) for name, values in times.items()}
+        result["modes"][mode] = {
+            **speeds,
+            "bare_over_plain": speeds["plain"]["step_ms"] / speeds["bare"]["step_ms"],
+            "whole_over_bare": speeds["bare"]["step_ms"] / speeds["whole"]["step_ms"],
+            "start_s": start,
+        }
+    result["parts_ms"] = parts = _parts(plain, min(options.steps, 30))
+    total = sum(parts.values())
+    result["parts_percent"] = {name: 100 * value / total for name, value in parts.items()}
+    return result
+
+
+def profile_table(result: dict[str, Any]) -> str:
+    """Return the figures as text."""
+    c = result["conditions"]
+    lines = [
+        f"{c['arch']} width {c['width']:g}, {c['size']} px, batch {c['batch']}, {c['precision']}: {c['device']}",
+        f"{c['pictures']} pictures, {c['steps']} steps of each in turn, {c['versions']}, {c['date']}",
+        "",
+        f"{'steps run':10}{'plain':>12}{'bare':>12}{'whole':>12}{'bare/plain':>12}{'whole/bare':>12}{'start':>9}",
+    ]
+    for mode, row in result["modes"].items():
+        speeds = "".join(f"{row[name]['images_per_s']:>10.1f}/s" for name in ("plain", "bare", "whole"))
+        ratios = f"{row['bare_over_plain']:>12.2f}{100 * row['whole_over_bare']:>10.1f} %"
+        lines.append(f"{mode:10}{speeds}{ratios}{row['start_s']:>7.1f} s")
+    lines += ["", f"{'part, as written and waited for':34}{'ms':>8}{'share':>10}"]
+    for name in PARTS:
+        lines.append(f"{name:34}{result['parts_ms'][name]:>8.2f}{result['parts_percent'][name]:>8.1f} %")
+    return "\n".join(lines)
+
+
+def _source(options: ProfileOptions) -> Images:
+    if options.data is None:
+        return _Drawn(_BATCHES * options.batch, options.size)
+    from aerodet.data import ImageSet
+
+    return ImageSet(options.data)
+
+
+def _possible(mode: Compile, device: torch.device, pixels: int) -> bool:
+    """Say whether it runs here, and is worth a look: Inductor on a CPU has to be asked for."""
+    if mode == "off" or device.type != "cuda":
+        return mode == "off"
+    return mode == "graph" or how_to_run("auto", device, steps=10**9, pixels=pixels) == mode
+
+
+def _loop(options: ProfileOptions, source: Images, device: torch.device, mode: Compile) -> _Loop:
+    spec = build_spec(
+        SpecOptions(
+            classes=tuple(source.classes),
+            image_width=options.size,
+            image_height=options.size,
+            layers=int(options.arch.removeprefix("resnet")),
+            width=options.width,
+            batch_size=options.batch,
+            epochs=_EPOCHS,
+        )
+    )
+    return _Loop(Job(spec, [(source, range(len(source.records)))], compile=mode), device)
+
+
+def _bare(loop: _Loop) -> Iterator[None]:
+    """Make steps on one batch that lies ready."""
+    images, targets = loop.prepare(loop.data.batch(range(loop.settings.training.batch_size)))
+    loop.model.train()
+    while True:
+        loop.make_step(images, targets)
+        yield
+
+
+def _whole(loop: _Loop) -> Iterator[None]:
+    while True:
+        for _ in loop.epoch():
+            yield
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _clock(device: torch.device, steps: Iterator[None], count: int) -> float:
+    """Return the seconds that some steps take, when the device is done with them."""
+    _synchronize(device)
+    began = time.perf_counter()
+    for _ in range(count):
+        next(steps)
+    _synchronize(device)
+    return time.perf_counter() - began
+
+
+def _in_turn(device: torch.device, kinds: dict[str, Iterator[None]], steps: int) -> dict[str, list[float]]:
+    """Return the seconds a step of each kind, round by round. A round on a GPU is long enough to hide its waiting."""
+    long = max(1, min(20, steps // 5)) if device.type == "cuda" else 1
+    times: dict[str, list[float]] = defaultdict(list)
+    for n in range(max(1, steps // long) + 1):
+        for name in list(kinds) if n % 2 == 0 else list(kinds)[::-1]:
+            with torch.backends.cudnn.flags(enabled=True, benchmark=name != "plain"):
+                times[name].append(_clock(device, kinds[name], long) / long)
+    return {name: values[1:] for name, values in times.items()}  # the first round warms up
+
+
+def _speed(seconds: list[float], batch: int) -> dict[str, float]:
+    step = median(seconds)
+    return {"step_ms": 1000 * step, "images_per_s": batch / step}
+
+
+def _parts(loop: _Loop, steps: int) -> dict[str, float]:
+    """Return the median milliseconds of each part of a step as written, each waited for."""
+    times: dict[str, list[float]] = defaultdict(list)
+
+    def timed(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        _synchronize(loop.device)
+        began = time.perf_counter()
+        result = function(*arguments)
+        _synchronize(loop.device)
+        times[name].append(time.perf_counter() - began)
+        return result
+
+    step, batch = loop.make_step, loop.settings.training.batch_size
+    assert isinstance(step, Step)  # the loop was made without recordings
+    dtype = torch.bfloat16 if computes_bfloat16(loop.device) else torch.float32
+    for n in range(steps + 1):
+        at = [(n * batch + k) % len(loop.data) for k in range(batch)]
+        loaded = timed("load", loop.data.batch, at)
+        images, boxes = timed("augment", loop.augmenter, loaded.images, loaded.boxes)
+        targets = timed(
+            "targets", lambda b, c: loop.targets(*clip_boxes(b, c, loop.settings.size)), boxes, loaded.labels
+        )
+        loop.optimizer.zero_grad(set_to_none=True)
+        loss, _ = timed("forward", step.losses, images.to(dtype, memory_format=torch.channels_last), targets)
+        timed("backward", loss.backward)
+        timed("optimiser", step.update)
+    return {name: 1000 * median(times[name][1:]) for name in PARTS}
+
+
+def _conditions(options: ProfileOptions, device: torch.device, pictures: int) -> dict[str, Any]:
+    gpu = device.type == "cuda"
+    return {
+        **{k: v for k, v in asdict(options).items() if k not in ("compile", "data")},
+        "device": torch.cuda.get_device_name(device) if gpu else f"CPU, {torch.get_num_threads()} threads",
+        "precision": "bfloat16" if computes_bfloat16(device) else "float32",
+        "pictures": pictures,
+        "versions": f"torch {torch.__version__}, Python {platform.python_version()}",
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    defaults = ProfileOptions()
+    for name in ("arch", "width", "size", "batch", "steps", "device"):
+        value = getattr(defaults, name)
+        parser.add_argument(f"--{name}", type=type(value), default=value)
+    parser.add_argument("--data", type=Path, help="image set")
+    parser.add_argument("--compile", nargs="*", choices=_ALL_MODES, default=())
+    parser.add_argument("--json", action="store_true")
+    given = vars(parser.parse_args())
+    as_json = given.pop("json")
+    result = profile_training(ProfileOptions(**{**given, "compile": tuple(given["compile"])}))
+    print(json.dumps(result, indent=2) if as_json else profile_table(result))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,208 @@
+"""One step of training: losses, gradients, update. Run as it is written, or recorded once and replayed on a GPU.
+
+As written, Python launches some hundred kernels a step. A CUDA graph launches all of them at once; recording one takes
+no longer than a few steps. Inductor besides fuses batch norm, sum and ReLU, and compiles for perhaps half a minute
+first. ``aerodet bench train`` shows what either is worth on a GPU.
+
+Source of the rules of recording: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from aerodet.detectnet.targets import Targets
+from aerodet.errors import MachineError
+
+__all__ = ["Compile", "CudaRecorder", "Prepared", "RecordedStep", "Recorder", "Step", "ahead", "how_to_run"]
+
+Compile = Literal["auto", "off", "graph", "inductor"]
+Prepared = tuple[Tensor, Targets]
+_WARM_UP = 3  # steps before a recording: libraries choose their kernels, the optimiser makes its state
+_GRAPH_STEPS = 20
+# An estimate, to be measured on each new kind of GPU: an H100 trains 0.4 Gpx/s, of which fusing saves a quarter; half a
+# minute of compiling is earned twice over after this many pixels (12,000 steps of 32 pictures of 512 px).
+_INDUCTOR_PIXELS = 100e9
+
+
+def how_to_run(
+    wanted: Compile, device: torch.device, *, steps: int, pixels: int
+) -> Literal["off", "graph", "inductor"]:
+    """Decide how steps are run, by what the machine can do and whether it pays.
+
+    Args:
+        wanted: ``auto``: what pays; or one of the three.
+        device: the training's.
+        steps: of the whole training.
+        pixels: of a step's pictures together.
+
+    Raises:
+        MachineError: the wanted one cannot be had on this machine.
+    """
+    if wanted == "graph" and device.type != "cuda":
+        raise MachineError("compile: graph records CUDA graphs, and this training has no GPU; set auto or off")
+    if wanted == "inductor" and not _has_compiler(device):
+        raise MachineError(
+            "compile: inductor needs a C compiler, and on a GPU Triton too; install them or set auto, graph or off"
+        )
+    if wanted != "auto":
+        return wanted
+    if device.type != "cuda" or steps < _GRAPH_STEPS:
+        return "off"
+    return "inductor" if steps * pixels >= _INDUCTOR_PIXELS and _has_compiler(device) else "graph"
+
+
+def _has_compiler(device: torch.device) -> bool:
+    """Say whether Inductor's code can be compiled: by Triton, whose launchers are C, or on a CPU by a C++ compiler."""
+    names = ("CC", "gcc", "clang") if device.type == "cuda" else ("CXX", "g++", "clang++")
+    compiler = any(shutil.which(name) for name in (os.environ.get(names[0], ""), *names[1:]) if name)
+    if device.type == "cuda":
+        return compiler and find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= (7, 0)
+    return compiler
+
+
+class Step:
+    """A step as it is written.
+
+    Args:
+        losses: maps images [N, 3, H, W] and targets to the loss, a scalar with gradient, and the raw losses [C, 2]
+            (coverage, box).
+        optimizer: of the weights.
+        average: called when the gradients are there: the mean over several processes.
+        regularize: called after that, changes the gradients.
+    """
+
+    def __init__(
+        self,
+        losses: Callable[[Tensor, Targets], tuple[Tensor, Tensor]],
+        optimizer: torch.optim.Optimizer,
+        *,
+        average: Callable[[], None],
+        regularize: Callable[[], None],
+    ) -> None:
+        self._optimizer, self._regularize = optimizer, regularize
+        self.losses, self.average = losses, average
+
+    def __call__(self, images: Tensor, targets: Targets) -> Tensor:
+        """Change the weights; return loss, coverage loss and box loss [3], which the next call may overwrite."""
+        values = self.gradients(images, targets)
+        self.average()
+        self.update()
+        return values
+
+    def gradients(self, images: Tensor, targets: Targets) -> Tensor:
+        """Compute the gradients anew; return the losses."""
+        self._optimizer.zero_grad(set_to_none=True)
+        loss, raw = self.losses(images, targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return torch.stack([loss.detach(), *raw.mean(dim=0)])
+
+    def update(self) -> None:
+        """Change the weights by the gradients."""
+        self._regularize()
+        self._optimizer.step()
+
+
+class Recorder(Protocol):
+    """Records what a function launches."""
+
+    def apart(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        """Call a function where recordings are made."""
+
+    def record(self, function: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
+        """Return what does all that the function does, on the same memory, and the tensors it leaves results in."""
+
+
+class CudaRecorder:
+    """Records CUDA graphs, on a stream of its own, as they have to be."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def apart(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        """Call a function on the recorder's stream; the caller's stream waits for it."""
+        around = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(around)
+        with torch.cuda.stream(self._stream):
+            result = function(*arguments)
+        around.wait_stream(self._stream)
+        return result
+
+    def record(self, function: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
+        """Record a function without running it.
+
+        Only this thread must keep to the rules meanwhile: NCCL has threads of its own that look at events.
+        """
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            result = function()
+        return graph.replay, result
+
+
+class RecordedStep:
+    """A step that is run as written a few times, then recorded and replayed.
+
+    Gradients and update are two recordings, so that what averages the gradients over processes stays outside.
+
+    Args:
+        step: its learning rate, weights, statistics and loss weights are tensors that stay where they are in memory.
+        recorder: makes the recordings.
+    """
+
+    def __init__(self, step: Step, recorder: Recorder) -> None:
+        self._step, self._recorder, self._made = step, recorder, 0
+        self._inputs: tuple[Tensor, ...] = ()
+        self._values = torch.empty(0)
+        self._replays: tuple[Callable[[], object], ...] = ()
+
+    def __call__(self, images: Tensor, targets: Targets) -> Tensor:
+        """Change the weights; return loss, coverage loss and box loss [3], which the next call overwrites."""
+        self._made += 1
+        if self._made <= _WARM_UP:
+            return self._recorder.apart(self._step, images, targets)
+        if not self._replays:
+            self._record(images, targets)
+        for kept, new in zip(self._inputs, (images, *targets), strict=True):
+            kept.copy_(new)
+        gradients, update = self._replays
+        gradients()
+        self._step.average()
+        update()
+        return self._values
+
+    def _record(self, images: Tensor, targets: Targets) -> None:
+        self._inputs = tuple(torch.empty_like(tensor) for tensor in (images, *targets))
+        kept_images, *kept_targets = self._inputs
+        gradients, self._values = self._recorder.record(
+            lambda: self._step.gradients(kept_images, Targets(*kept_targets))
+        )
+        update, _ = self._recorder.record(self._step.update)
+        self._replays = (gradients, update)
+
+
+def ahead(made: Iterator[Prepared], device: torch.device) -> Iterator[Prepared]:
+    """Yield what an iterator makes. A GPU makes the next batch, on another stream, while it trains on this one."""
+    if device.type != "cuda":
+        yield from made
+        return
+    use = torch.cuda.current_stream(device)
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    side.wait_stream(use)  # the pictures were put there by it
+    while True:
+        with torch.cuda.stream(side):
+            prepared = next(made, None)
+        if prepared is None:
+            return
+        use.wait_stream(side)
+        images, targets = prepared
+        for tensor in (images, *targets):
+            tensor.record_stream(use)  # its memory is free only when that stream is done with it
+        yield prepared
