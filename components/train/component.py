@@ -24,7 +24,7 @@ def train(
     teacher: Optional[dsl.Input[dsl.Model]] = None,
     distillation: float = 1.0,
     gpus: int = 1,
-    compile: str = "auto",  # noqa: A002
+    compile: str = "off",  # noqa: A002
     deterministic: bool = False,  # noqa: FBT001, FBT002
 ):
     """Train a DetectNet_v2, from scratch or from a checkpoint, float or quantisation-aware.

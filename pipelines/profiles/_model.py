@@ -108,7 +108,7 @@ class Training(_Section):
     batch_size: Count = Field(16, description="of each GPU")
     gpus: Count = Field(1, description="that a training uses, one process each; without a GPU the CPU trains alone")
     compile: Literal["auto", "off", "graph", "inductor"] = Field(
-        "auto", description="how a GPU runs steps: as written, as a CUDA graph, compiled by Inductor, or what pays"
+        "off", description="how a GPU runs steps: as written, as a CUDA graph, compiled by Inductor, or what should pay"
     )
     deterministic: bool = Field(False, description="a seed gives the same weights again on a GPU; slower")
     min_learning_rate: Annotated[float, Field(gt=0)] = 5e-6

@@ -105,7 +105,7 @@ def train(
     seed: int = 0,
     device: torch.device | None = None,
     processes: int = 1,
-    compile: Compile = "auto",  # noqa: A002 - the profile's and torch's name for it
+    compile: Compile = "off",  # noqa: A002 - the profile's and torch's name for it
     deterministic: bool = False,
     description: str = "training",
 ) -> TrainResult:
@@ -160,7 +160,7 @@ class Job:
     distillation: float = 1.0
     seed: int = 0
     state: Path | None = None
-    compile: Compile = "auto"
+    compile: Compile = "off"
     deterministic: bool = False
 
 
