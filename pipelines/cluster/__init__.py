@@ -12,7 +12,16 @@ from aerodet.pipelines.cluster.access import Access
 from aerodet.pipelines.cluster.api import FINAL, Api, connect, version_name
 from aerodet.pipelines.cluster.doctor import Check, examine
 from aerodet.pipelines.cluster.metadata import Execution, executions
-from aerodet.pipelines.cluster.runs import DEFAULT_ROOT, Outcome, RunFailedError, Submission, fetch, submit, wait
+from aerodet.pipelines.cluster.runs import (
+    DEFAULT_ROOT,
+    Outcome,
+    RunFailedError,
+    Submission,
+    artifacts_of,
+    fetch,
+    submit,
+    wait,
+)
 from aerodet.pipelines.cluster.schedules import (
     Schedule,
     create_schedule,
@@ -38,6 +47,7 @@ __all__ = [
     "RunFailedError",
     "Schedule",
     "Submission",
+    "artifacts_of",
     "connect",
     "create_schedule",
     "data_mark",

@@ -23,7 +23,17 @@ from aerodet.pipelines.cluster.api import FINAL, Api
 from aerodet.pipelines.record import StageRecord, State
 from aerodet.storage import Store, open_store
 
-__all__ = ["DEFAULT_ROOT", "Outcome", "RunFailedError", "Submission", "fetch", "submit", "tasks_of", "wait"]
+__all__ = [
+    "DEFAULT_ROOT",
+    "Outcome",
+    "RunFailedError",
+    "Submission",
+    "artifacts_of",
+    "fetch",
+    "submit",
+    "tasks_of",
+    "wait",
+]
 
 DEFAULT_ROOT = "minio://mlpipeline/v2/artifacts"  # KFP's own, where no other is configured
 _RESULTS = {"results.json": "results", "report.html": "report"}  # file to fetch: output of stage report
@@ -246,12 +256,11 @@ def fetch(api: Api, run_id: str, folder: Path, *, root: str | None = None) -> li
         MachineError: neither store nor API answers.
     """
     run = api.run(run_id)
-    place = root or (run.runtime_config.pipeline_root if run.runtime_config else None) or DEFAULT_ROOT
+    place = _root(run, root)
     trouble: AerodetError | None = None
     found: dict[str, bytes] = {}
     try:
-        pipeline = _spec(api, run).get("pipelineInfo", {}).get("name", "")
-        found = _from_store(open_store(place), f"{pipeline}/{run_id}/{_report_task(api, run)}/")
+        found = _from_store(open_store(place), f"{_prefix(api, run)}/{_report_task(api, run)}/")
     except AerodetError as error:
         trouble = error
     for file, output in _RESULTS.items():
@@ -267,6 +276,26 @@ def fetch(api: Api, run_id: str, folder: Path, *, root: str | None = None) -> li
             partial.write_bytes(content)
         paths.append(folder / file)
     return paths
+
+
+def artifacts_of(api: Api, run_id: str, *, root: str | None = None) -> str:
+    """Return where the artifacts of a run are: ``<root>/<pipeline>/<run>``.
+
+    Args:
+        api: the pipeline API.
+        run_id: the run.
+        root: the pipeline root; by default the run's own, else KFP's.
+    """
+    run = api.run(run_id)
+    return f"{_root(run, root).rstrip('/')}/{_prefix(api, run)}"
+
+
+def _root(run: Any, root: str | None) -> str:
+    return root or (run.runtime_config.pipeline_root if run.runtime_config else None) or DEFAULT_ROOT
+
+
+def _prefix(api: Api, run: Any) -> str:
+    return f"{_spec(api, run).get('pipelineInfo', {}).get('name', '')}/{run.run_id}"
 
 
 def _report_task(api: Api, run: Any) -> str:

@@ -2,10 +2,12 @@
 
 import json
 import sys
+from datetime import UTC, datetime
 
 import pytest
 import yaml
 
+from aerodet.lineage import read_provenance, write_provenance
 from aerodet.pipelines.check import check_package
 from aerodet.pipelines.cli import main
 from aerodet.pipelines.flows import FLOWS
@@ -175,3 +177,31 @@ def test_doctor_prints_a_line_a_check_and_fails_when_something_is_wrong(run, ser
     lines = out.splitlines()
     assert lines[0].startswith("✓ pipeline API     Kubeflow Pipelines 2.17")
     assert any(line.startswith("✗ Kubernetes API") for line in lines)
+
+
+def test_lineage_of_a_run_is_read_where_its_pods_left_the_artifacts(run, server, bucket_uri, tmp_path):
+    submitted = ("--profile", "minimal", "--registry", "/r", "--root", bucket_uri, "--no-wait", "--name", "kept")
+    status, out, err = run("submit", *submitted)
+    assert status == 0, err
+    run_id = out.strip()
+    status, _, err = run("lineage", run_id, "--kfp", server.url)
+    assert (status, f"run {run_id} has left no artifact in {bucket_uri}/aerodet/{run_id}" in err) == (2, True)
+
+    now, store = datetime(2026, 5, 1, tzinfo=UTC), open_store(bucket_uri)
+    folders = {name: tmp_path / name for name in ("dataset", "model")}
+    for name, folder in folders.items():
+        folder.mkdir()
+        (folder / "content").write_text(name)
+        inputs = {"dataset": folders["dataset"]} if name == "model" else {}
+        facts = {"stage": f"make-{name}", "parameters": {}, "started": now, "finished": now}
+        write_provenance(folder, name=name, inputs=inputs, **facts)
+        for path in folder.iterdir():
+            store.upload(path, f"aerodet/{run_id}/make-{name}/7/{name}/{path.name}")
+    status, out, err = run("lineage", run_id, "--kfp", server.url, "--format", "json")
+    assert status == 0, err
+    found = {read_provenance(folder).digest for folder in folders.values()}
+    assert all(digest in out for digest in found)
+    assert json.loads(out)
+    status, out, _ = run("lineage", run_id, "--kfp", server.url)
+    assert "make-model" in out
+    assert f"{bucket_uri}/aerodet/{run_id}/make-dataset/7/dataset" in out
