@@ -198,10 +198,14 @@ def _verify_run(folder: Path, registry: str | None, checked: Path | None) -> Ver
     result = verify_artifacts(path.parent for path in sorted((folder / "artifacts").rglob(PROVENANCE)))
     record = RunRecord.read(folder)
     for published in sorted((folder / "artifacts").glob("*/*/version.json")):
-        version = read_json(published)
-        if version.get("published"):
+        try:
+            version = read_json(published)
+            target = f"{version['name']}/{version['version']}" if version.get("published") else None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            result.fault(str(published), f"tells of no version: {error}")
+            continue
+        if target is not None:
             address = registry or str(record.parameters["registry"])
-            target = f"{version['name']}/{version['version']}"
             result.add(_verify_version(target, address, [folder], checked))
     return result
 

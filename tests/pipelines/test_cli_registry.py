@@ -106,6 +106,16 @@ def test_a_version_is_taken_away_and_verified(aerodet, tmp_path):
     assert "fault: model.sig: the signature does not hold for signing.pub: model.onnx changed" in output
 
 
+@pytest.mark.parametrize("content", ["{X", "[]", "null", '{"published": true}', "\x00"])
+def test_what_a_publication_left_may_be_broken_and_is_named(aerodet, tmp_path, content):
+    run = publish(tmp_path, "one")
+    (run / "artifacts" / "publish" / "version" / "version.json").write_text(content)
+    status, output, errors = aerodet("verify", run)
+    assert status == 2
+    assert "version.json: tells of no version" in output
+    assert "Traceback" not in errors
+
+
 @pytest.mark.parametrize("target", ["runs/one", "aircraft/1", "runs/one/artifacts/evaluation/evaluation"])
 def test_a_changed_artifact_of_the_run_is_named(aerodet, tmp_path, target):
     run = publish(tmp_path, "one")
