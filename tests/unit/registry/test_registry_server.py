@@ -1,5 +1,6 @@
 """The registry on a real MLflow server."""
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -172,6 +173,15 @@ def test_a_server_that_answers_500_is_the_machines_fault(outputs, monkeypatch):
                 open_registry(f"http://127.0.0.1:{server.server_port}").publish("failing", named(outputs), **FACTS)
         finally:
             server.shutdown()
+
+
+def test_a_server_that_hangs_is_the_machines_fault(outputs, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # connections are taken by the system, and not answered
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(MachineError, match="does not answer"):
+            open_registry(address).publish("hanging", named(outputs), **FACTS)
 
 
 def test_a_server_that_is_not_there_is_the_machines_fault(outputs, monkeypatch):
