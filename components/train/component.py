@@ -24,7 +24,7 @@ def train(
     teacher: Optional[dsl.Input[dsl.Model]] = None,
     distillation: float = 1.0,
     gpus: int = 1,
-    compile: str = "off",  # noqa: A002
+    compile: str = "auto",  # noqa: A002
     deterministic: bool = False,  # noqa: FBT001, FBT002
 ):
     """Train a DetectNet_v2, from scratch or from a checkpoint, float or quantisation-aware.
@@ -47,7 +47,7 @@ def train(
         teacher: Checkpoint of a larger network, whose answers are learned beside the labels.
         distillation: Weight of the teacher's answers, relative to the labels.
         gpus: To train on, one process each; without a GPU the CPU trains alone.
-        compile: How a GPU runs steps: off, graph, inductor, or auto for what pays.
+        compile: How a GPU runs steps: auto for what pays, or off, graph, inductor.
         deterministic: A seed gives the same weights again on a GPU; slower.
     """
     from aerodet import stages

@@ -32,7 +32,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from aerodet.data import ImageSet
 from aerodet.deploy import OnnxDetector, export_float, export_int8
 from aerodet.detectnet.checkpoint import load_model
-from aerodet.detectnet.dataset import TrainingSet
+from aerodet.detectnet.dataset import TrainingSet, in_unit
 from aerodet.detectnet.inference import Predictor, TorchPredictor, detect
 from aerodet.detectnet.model import DetectNet
 from aerodet.detectnet.quantize import activation_quantizers, prepare_qat
@@ -54,7 +54,7 @@ class Bench:
         self.test = ImageSet(self.artifacts / "render-test/dataset")
         self.real = ImageSet(self.artifacts / "render-real/dataset")
         data = TrainingSet([(self.real, range(BATCH * BATCHES))], self.settings.size, CPU)
-        self.images = [data.batch(range(n * BATCH, (n + 1) * BATCH)).images for n in range(BATCHES)]
+        self.images = [in_unit(data.batch(range(n * BATCH, (n + 1) * BATCH)).images) for n in range(BATCHES)]
 
     def network(self, arm: str) -> DetectNet:
         """Load a checkpoint of the run."""

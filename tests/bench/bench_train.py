@@ -32,6 +32,7 @@ from aerodet.detectnet.device import pick_device
 from aerodet.detectnet.inference import TorchPredictor
 from aerodet.detectnet.postprocess import cluster
 from aerodet.detectnet.spec import parse_spec
+from aerodet.detectnet.targets import Targets
 from aerodet.detectnet.train import Job, _Loop
 from aerodet.pipelines._specs import arm_spec
 from aerodet.pipelines.profiles import load_profile
@@ -101,8 +102,8 @@ def measured_loop(overrides: list[str], device: torch.device) -> tuple[_Loop, Sc
     spec.training_config.num_epochs = MOST
     loop, clock = _Loop(Job(spec, [(source, range(len(source.records)))]), device), Clock(device)
     setattr(loop.data, "batch", clock.around("batch", loop.data.batch))  # noqa: B010 - mypy knows it as a method
-    setattr(loop, "augmenter", clock.around("augmentation", loop.augmenter))  # noqa: B010
-    setattr(loop, "targets", clock.around("targets", loop.targets))  # noqa: B010
+    loop.prepare.images = clock.around("augmentation", loop.prepare.images)
+    loop.prepare.targets = clock.around("targets", loop.prepare.targets)
     setattr(loop.optimizer, "step", clock.around("optimiser", loop.optimizer.step))  # noqa: B010
     return loop, source, clock
 
@@ -131,7 +132,7 @@ def time_outputs(loop: _Loop, source: Scenes, clock: Clock) -> dict[str, float]:
     s, count = loop.settings, loop.settings.training.batch_size
     predictor = clock.around("forward", TorchPredictor(loop.model, loop.device))
     truth = loop.data.batch(range(count))
-    exact = loop.targets(truth.boxes, truth.labels)
+    exact = Targets(*loop.prepare.targets(truth.boxes, truth.labels, None))
     rng = np.random.default_rng(0)
     cov, bbox = exact.cov.cpu().numpy(), exact.bbox.cpu().numpy()
     noisy = (cov * rng.uniform(0.6, 1.0, cov.shape), bbox + rng.normal(0, 0.03, bbox.shape))

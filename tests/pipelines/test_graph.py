@@ -318,3 +318,8 @@ def test_a_broken_profile_file_is_one_sentence(tmp_path, text, sentence):
 def test_there_is_no_such_profile():
     with pytest.raises(SpecError, match=r"no profile 'fast'; choose one of .*minimal.*quickstart"):
         load_profile("fast")
+
+
+def test_steps_as_written_can_be_asked_for_in_yaml_which_reads_off_as_false():
+    assert load_profile("quickstart", ["training.compile=off"]).training.compile == "off"
+    assert load_profile("quickstart", []).training.compile == "auto"

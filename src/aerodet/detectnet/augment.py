@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from aerodet.detectnet.device import send
 
-__all__ = ["AugmentOptions", "Augmenter", "clip_boxes", "color_matrix"]
+__all__ = ["AugmentOptions", "Augmenter", "Changes", "change_images", "clip_boxes", "color_matrix", "move_boxes"]
 
 _LUMA = torch.tensor([0.299, 0.587, 0.114])
 _HUE = torch.tensor([[0.168, 0.330, -0.497], [-0.328, 0.035, 0.292], [1.25, -1.05, -0.203]])
@@ -102,6 +103,20 @@ def clip_boxes(
     return clipped, labels.masked_fill(seen < min_visible * whole, -1)
 
 
+class Changes(NamedTuple):
+    """What was drawn for a batch, on the device of its images; None where there is nothing of the kind to do.
+
+    Attributes:
+        space: [N, 2, 3], from output pixels to the input's frame of -1..1.
+        boxes: [N, 3, 3], from input to output pixels.
+        color: [N, 3, 4], from RGB and 1 to RGB.
+    """
+
+    space: Tensor | None
+    boxes: Tensor | None
+    color: Tensor | None
+
+
 class Augmenter:
     """Draws random changes for a batch and applies them to images and boxes.
 
@@ -124,11 +139,18 @@ class Augmenter:
             Both, changed; boxes may reach past the frame, see :func:`clip_boxes`.
         """
         n, _, height, width = images.shape
-        matrix = self._spatial(n, height, width)
-        if matrix is not None:
-            images = _resample(images, matrix)
-            boxes = _move_boxes(boxes, send(torch.linalg.inv(matrix).to(boxes.dtype), boxes.device))
-        return self._color(images), boxes
+        changes = self.draw(n, height, width, images.device)
+        return change_images(images, changes.space, changes.color), move_boxes(boxes, changes.boxes)
+
+    def draw(self, n: int, height: int, width: int, device: torch.device) -> Changes:
+        """Draw the changes of ``n`` images of a size in pixels, for a device."""
+        matrix, color = self._spatial(n, height, width), self._color(n)
+        to_unit = torch.tensor([[2 / width, 0, -1], [0, 2 / height, -1]])
+        return Changes(
+            None if matrix is None else send(to_unit @ matrix, device),
+            None if matrix is None else send(torch.linalg.inv(matrix), device),
+            None if color is None else send(color, device),
+        )
 
     def _spatial(self, n: int, height: int, width: int) -> Tensor | None:
         """Draw [N, 3, 3] maps from output to input pixels, or None when there is nothing to do."""
@@ -149,21 +171,18 @@ class Augmenter:
         angle = torch.deg2rad(self._uniform(n, -o.rotate_max_degrees, o.rotate_max_degrees)) * turned
         return flip @ translate @ zoom @ _rotation(angle, width / 2, height / 2)
 
-    def _color(self, images: Tensor) -> Tensor:
+    def _color(self, n: int) -> Tensor | None:
+        """Draw [N, 3, 4] affine maps of the pixels, or None when there is nothing to do."""
         o = self._options
         if o == AugmentOptions(**{**vars(o), **_NO_COLOR}):
-            return images
-        n = len(images)
+            return None
         contrast = self._normal(n, o.contrast_scale_max / 2)
         hue = self._normal(n, o.hue_rotation_max / 2)
         saturation = 1 + self._uniform(n, -o.saturation_shift_max, o.saturation_shift_max)
         brightness = self._normal(n, o.color_shift_stddev)
         matrix = color_matrix(hue, saturation)
         offset = matrix.sum(dim=2) * (-contrast * o.contrast_center)[:, None] + brightness[:, None]
-        matrix = matrix * (1 + contrast).view(-1, 1, 1)
-        both = send(torch.cat([matrix, offset[..., None]], dim=2).to(images.dtype), images.device)  # [N, 3, 4]
-        pixels = torch.baddbmm(both[..., 3:], both[..., :3], images.flatten(2))
-        return pixels.clamp_(0, 1).view_as(images)
+        return torch.cat([matrix * (1 + contrast).view(-1, 1, 1), offset[..., None]], dim=2)
 
     def _uniform(self, n: int, low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(n, generator=self._generator)
@@ -220,20 +239,26 @@ def _rotation(angle: Tensor, center_x: float, center_y: float) -> Tensor:
     return matrix
 
 
-def _resample(images: Tensor, matrix: Tensor) -> Tensor:
-    """Sample images at ``matrix`` (on the CPU) · output pixel, bilinearly, grey outside."""
-    height, width = images.shape[2:]
-    to_unit = torch.tensor([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])
-    unit = send(to_unit @ matrix, images.device)
-    x_axis, y_axis, origin = unit[:, :2, :, None, None].unbind(2)  # [N, 2, 1, 1]; the frame is -1..1
-    x = torch.arange(width, device=images.device) + 0.5
-    y = torch.arange(height, device=images.device)[:, None] + 0.5
-    grid = (x * x_axis + (y * y_axis + origin)).to(images.dtype).movedim(1, -1)
-    return functional.grid_sample(images - _BACKGROUND, grid, align_corners=False).add_(_BACKGROUND)
+def change_images(images: Tensor, space: Tensor | None, color: Tensor | None) -> Tensor:
+    """Apply :class:`Changes` to images [N, 3, H, W] in 0..1: bilinear samples, grey outside, then the colours."""
+    if space is not None:
+        height, width = images.shape[2:]
+        x_axis, y_axis, origin = space[..., None, None].unbind(2)  # [N, 2, 1, 1]
+        x = torch.arange(width, device=images.device) + 0.5
+        y = torch.arange(height, device=images.device)[:, None] + 0.5
+        grid = (x * x_axis + (y * y_axis + origin)).to(images.dtype).movedim(1, -1)
+        images = functional.grid_sample(images - _BACKGROUND, grid, align_corners=False).add_(_BACKGROUND)
+    if color is not None:
+        color = color.to(images.dtype)
+        images = torch.baddbmm(color[..., 3:], color[..., :3], images.flatten(2)).clamp_(0, 1).view_as(images)
+    return images
 
 
-def _move_boxes(boxes: Tensor, matrix: Tensor) -> Tensor:
+def move_boxes(boxes: Tensor, matrix: Tensor | None) -> Tensor:
     """Return the upright bounds of boxes [N, M, 4] whose corners are moved by ``matrix`` [N, 3, 3]."""
+    if matrix is None:
+        return boxes
+    matrix = matrix.to(boxes.dtype)
     x1, y1, x2, y2 = boxes.unbind(-1)
     corners = torch.stack([torch.stack([x1, x2, x2, x1], -1), torch.stack([y1, y1, y2, y2], -1)], -1)
     moved = corners @ matrix[:, None, :2, :2].mT + matrix[:, None, None, :2, 2]

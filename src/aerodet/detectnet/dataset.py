@@ -1,4 +1,4 @@
-"""Batches for training: pictures are decoded once and kept as uint8 where they are needed."""
+"""Batches for training: pictures are decoded once and kept as bytes where they are needed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from aerodet.progress import track
 if TYPE_CHECKING:
     from aerodet.data import ImageRecord, Images
 
-__all__ = ["Batch", "Mix", "TrainingSet", "fit_image"]
+__all__ = ["Batch", "Mix", "TrainingSet", "fit_image", "in_unit"]
 
 _HOST_CACHE_BYTES = 2 << 30
+_GPU_BOXES = 16  # there the boxes of a batch are padded to a multiple: each shape is recorded anew
 
 
 class Batch(NamedTuple):
     """One batch on the training device.
 
     Attributes:
-        images: [N, 3, H, W] float32 in 0..1.
+        images: [N, 3, H, W] uint8; see :func:`in_unit`.
         boxes: [N, M, 4] float32, x1, y1, x2, y2 in pixels, padded with zeros.
         labels: [N, M] int64, -1 for padding.
     """
@@ -37,6 +38,11 @@ class Batch(NamedTuple):
     images: Tensor
     boxes: Tensor
     labels: Tensor
+
+
+def in_unit(images: Tensor) -> Tensor:
+    """Return bytes as float32 in 0..1."""
+    return images.float().div_(255)
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,9 @@ class TrainingSet:
             else send(torch.stack(list(self._decode(indices))), self._device)
         )
         most = max((len(self._record(i).boxes) for i in indices), default=0)  # the rest is padding in all of them
-        return Batch(images.float().div_(255), self.boxes[at, :most], self.labels[at, :most])
+        if self._device.type == "cuda":
+            most = -(-most // _GPU_BOXES) * _GPU_BOXES
+        return Batch(images, self.boxes[at, :most], self.labels[at, :most])
 
     def steps(self, batch_size: int, workers: int = 1) -> int:
         """Return the number of batches that each of the workers gets in an epoch, as TAO counts them."""

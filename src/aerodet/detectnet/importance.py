@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aerodet.detectnet.augment import clip_boxes
-from aerodet.detectnet.dataset import Batch
+from aerodet.detectnet.dataset import Batch, in_unit
 from aerodet.detectnet.losses import CostWeights
 from aerodet.detectnet.model import DetectNet
 from aerodet.detectnet.settings import Settings
@@ -70,7 +70,7 @@ def taylor_scores(model: DetectNet, settings: Settings, batches: Iterable[Batch]
     for batch in batches:
         seen = True
         model.zero_grad(set_to_none=True)
-        cov, bbox = model(batch.images)
+        cov, bbox = model(in_unit(batch.images))
         loss, _ = costs(cov, bbox, make(*clip_boxes(batch.boxes, batch.labels, settings.size)))
         loss.backward()  # type: ignore[no-untyped-call]
         for name, layer in layers.items():

@@ -27,11 +27,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from aerodet.detectnet.augment import clip_boxes
 from aerodet.detectnet.device import computes_bfloat16, pick_device
 from aerodet.detectnet.spec_builder import SpecOptions, build_spec
 from aerodet.detectnet.step import Compile, Step, how_to_run
+from aerodet.detectnet.targets import Targets
 from aerodet.detectnet.train import Job, _Loop
 from aerodet.errors import UserError
 
@@ -43,6 +44,7 @@ __all__ = ["PARTS", "ProfileOptions", "profile_table", "profile_training"]
 PARTS = ("load", "augment", "targets", "forward", "backward", "optimiser")
 _EPOCHS = 1000  # more than are run: the schedule must not end
 _BATCHES, _BOXES = 4, 12  # of drawn pictures; boxes on each
+_GPU_STEPS = 45  # of an epoch, by repeating the pictures: that many 1,440 tiles make; at its end the GPU is waited for
 _WARM_UP = 6  # steps: more than a recording waits for
 _ALL_MODES: tuple[Compile, ...] = ("off", "graph", "inductor")
 
@@ -186,7 +188,10 @@ def _loop(options: ProfileOptions, source: Images, device: torch.device, mode: C
             epochs=_EPOCHS,
         )
     )
-    return _Loop(Job(spec, [(source, range(len(source.records)))], compile=mode), device)
+    pictures = list(range(len(source.records)))
+    if device.type == "cuda":
+        pictures *= max(1, -(-_GPU_STEPS * options.batch // len(pictures)))
+    return _Loop(Job(spec, [(source, pictures)], compile=mode), device)
 
 
 def _bare(loop: _Loop) -> Iterator[None]:
@@ -221,7 +226,7 @@ def _clock(device: torch.device, steps: Iterator[None], count: int) -> float:
 
 def _in_turn(device: torch.device, kinds: dict[str, Iterator[None]], steps: int) -> dict[str, list[float]]:
     """Return the seconds a step of each kind, round by round. A round on a GPU is long enough to hide its waiting."""
-    long = max(1, min(20, steps // 5)) if device.type == "cuda" else 1
+    long = max(1, min(_GPU_STEPS, steps // 3)) if device.type == "cuda" else 1
     times: dict[str, list[float]] = defaultdict(list)
     for n in range(max(1, steps // long) + 1):
         for name in list(kinds) if n % 2 == 0 else list(kinds)[::-1]:
@@ -249,16 +254,19 @@ def _parts(loop: _Loop, steps: int) -> dict[str, float]:
 
     step, batch = loop.make_step, loop.settings.training.batch_size
     assert isinstance(step, Step)  # the loop was made without recordings
-    dtype = torch.bfloat16 if computes_bfloat16(loop.device) else torch.float32
+    prepare, size = loop.prepare, loop.settings.size
+
+    def augment(images: Tensor) -> tuple[Tensor, Tensor | None]:
+        space, matrix, color = prepare.draw(len(images), *size, loop.device)
+        return prepare.images(images, space, color)[0], matrix
+
     for n in range(steps + 1):
         at = [(n * batch + k) % len(loop.data) for k in range(batch)]
         loaded = timed("load", loop.data.batch, at)
-        images, boxes = timed("augment", loop.augmenter, loaded.images, loaded.boxes)
-        targets = timed(
-            "targets", lambda b, c: loop.targets(*clip_boxes(b, c, loop.settings.size)), boxes, loaded.labels
-        )
+        images, matrix = timed("augment", augment, loaded.images)
+        targets = Targets(*timed("targets", prepare.targets, loaded.boxes, loaded.labels, matrix))
         loop.optimizer.zero_grad(set_to_none=True)
-        loss, _ = timed("forward", step.losses, images.to(dtype, memory_format=torch.channels_last), targets)
+        loss, _ = timed("forward", step.losses, images, targets)
         timed("backward", loss.backward)
         timed("optimiser", step.update)
     return {name: 1000 * median(times[name][1:]) for name in PARTS}

@@ -1,10 +1,7 @@
 """One step of training: losses, gradients, update. Run as it is written, or recorded once and replayed on a GPU.
 
-As written, Python launches some hundred kernels a step. A CUDA graph launches all of them at once; recording one takes
-no longer than a few steps. Inductor besides fuses batch norm, sum and ReLU, and compiles for perhaps half a minute
-first. ``aerodet bench train`` shows what either is worth on a GPU.
-
-Source of the rules of recording: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+A recording (:mod:`aerodet.detectnet.record`) launches all kernels of a step at once. Inductor besides fuses batch norm,
+sum and ReLU, and compiles for a third of a minute first. ``aerodet bench train`` shows what either is worth on a GPU.
 """
 
 from __future__ import annotations
@@ -13,23 +10,24 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from aerodet.detectnet.prepare import Prepared
+from aerodet.detectnet.record import Recorder
 from aerodet.detectnet.targets import Targets
 from aerodet.errors import MachineError
 
-__all__ = ["Compile", "CudaRecorder", "Prepared", "RecordedStep", "Recorder", "Step", "ahead", "how_to_run"]
+__all__ = ["Compile", "LateLook", "RecordedStep", "Step", "ahead", "how_to_run"]
 
 Compile = Literal["auto", "off", "graph", "inductor"]
-Prepared = tuple[Tensor, Targets]
 _WARM_UP = 3  # steps before a recording: libraries choose their kernels, the optimiser makes its state
 _GRAPH_STEPS = 20
-# An estimate, to be measured on each new kind of GPU: an H100 trains 0.4 Gpx/s, of which fusing saves a quarter; half a
-# minute of compiling is earned twice over after this many pixels (12,000 steps of 32 pictures of 512 px).
-_INDUCTOR_PIXELS = 100e9
+# An H100 trains 0.4 Gpx/s; fusing saves 0.7 s of each Gpx, and costs 17 s at the start (25 November 2026). That is
+# earned twice over after this many pixels (6,000 steps of 32 pictures of 512 px).
+_INDUCTOR_PIXELS = 50e9
 
 
 def how_to_run(
@@ -110,43 +108,6 @@ class Step:
         self._optimizer.step()
 
 
-class Recorder(Protocol):
-    """Records what a function launches."""
-
-    def apart(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
-        """Call a function where recordings are made."""
-
-    def record(self, function: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
-        """Return what does all that the function does, on the same memory, and the tensors it leaves results in."""
-
-
-class CudaRecorder:
-    """Records CUDA graphs, on a stream of its own, as they have to be."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-    def apart(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
-        """Call a function on the recorder's stream; the caller's stream waits for it."""
-        around = torch.cuda.current_stream(self._device)
-        self._stream.wait_stream(around)
-        with torch.cuda.stream(self._stream):
-            result = function(*arguments)
-        around.wait_stream(self._stream)
-        return result
-
-    def record(self, function: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
-        """Record a function without running it.
-
-        Only this thread must keep to the rules meanwhile: NCCL has threads of its own that look at events.
-        """
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-            result = function()
-        return graph.replay, result
-
-
 class RecordedStep:
     """A step that is run as written a few times, then recorded and replayed.
 
@@ -206,3 +167,21 @@ def ahead(made: Iterator[Prepared], device: torch.device) -> Iterator[Prepared]:
         for tensor in (images, *targets):
             tensor.record_stream(use)  # its memory is free only when that stream is done with it
         yield prepared
+
+
+class LateLook:
+    """Shows a tensor of the GPU one look late, so that nobody waits for the GPU."""
+
+    def __init__(self) -> None:
+        self._taken: tuple[Tensor, int, torch.cuda.Event] | None = None
+
+    def __call__(self, tensor: Tensor, at: int) -> tuple[Tensor, int] | None:
+        """Take a copy, noted with a number; return the one that was taken before."""
+        before = self._taken
+        copy, taken = tensor.to("cpu", non_blocking=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+        taken.record(torch.cuda.current_stream(tensor.device))
+        self._taken = (copy, at, taken)
+        if before is None:
+            return None
+        before[2].synchronize()
+        return before[:2]

@@ -24,9 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aerodet.detectnet.augment import Augmenter, clip_boxes
 from aerodet.detectnet.checkpoint import load_checkpoint, save_checkpoint
-from aerodet.detectnet.dataset import Batch, Mix, TrainingSet
+from aerodet.detectnet.dataset import Mix, TrainingSet
 from aerodet.detectnet.device import computes_bfloat16, pick_device
 from aerodet.detectnet.distill import Distillation
 from aerodet.detectnet.distributed import Worker, run_workers
@@ -34,11 +33,13 @@ from aerodet.detectnet.inference import TorchPredictor, detect
 from aerodet.detectnet.initial import freeze, freeze_statistics, initial_model
 from aerodet.detectnet.losses import CostWeights, regularize
 from aerodet.detectnet.model import channels_last
+from aerodet.detectnet.prepare import Preparation
 from aerodet.detectnet.quantize import is_quantized
+from aerodet.detectnet.record import CudaRecorder
 from aerodet.detectnet.settings import Settings, settings_of
 from aerodet.detectnet.spec import Experiment, format_spec
-from aerodet.detectnet.step import Compile, CudaRecorder, Prepared, RecordedStep, Step, ahead, how_to_run
-from aerodet.detectnet.targets import TargetMaker, Targets
+from aerodet.detectnet.step import Compile, LateLook, RecordedStep, Step, ahead, how_to_run
+from aerodet.detectnet.targets import Targets
 from aerodet.errors import DataError, SpecError, TrainingError
 from aerodet.files import atomic_path, disk_errors, write_json
 from aerodet.metrics import coco_ap
@@ -51,7 +52,7 @@ __all__ = ["Job", "TrainResult", "learning_rate", "train"]
 
 Items = Sequence[tuple["Images", Sequence[int]]]
 _STATE_SECONDS = 15.0  # a stopped run loses at most about this much
-_CHECK_STEPS = 20  # on a GPU the loss is looked at this often: each look waits for the device
+_LOOK_STEPS = 20  # on a GPU the loss is looked at this often
 
 
 @dataclass
@@ -105,7 +106,7 @@ def train(
     seed: int = 0,
     device: torch.device | None = None,
     processes: int = 1,
-    compile: Compile = "off",  # noqa: A002 - the profile's and torch's name for it
+    compile: Compile = "auto",  # noqa: A002 - the profile's and torch's name for it
     deterministic: bool = False,
     description: str = "training",
 ) -> TrainResult:
@@ -160,7 +161,7 @@ class Job:
     distillation: float = 1.0
     seed: int = 0
     state: Path | None = None
-    compile: Compile = "off"
+    compile: Compile = "auto"
     deterministic: bool = False
 
 
@@ -200,14 +201,6 @@ class _Loop:
         self.steps_per_epoch = self.data.steps(t.batch_size, worker.count)
         self.total_steps = t.epochs * self.steps_per_epoch
         self.generator = torch.Generator()
-        self.augmenter = Augmenter(settings.augmentation, self.generator)
-        self.targets = TargetMaker(
-            settings.size,
-            settings.shapes,
-            deadzone_radius=settings.deadzone_radius,
-            scale=settings.box_scale,
-            offset=settings.box_offset,
-        )
         self.costs = CostWeights(settings.costs, auto=t.autoweighting, limits=t.weight_limits).to(device)
         self.model = channels_last(initial_model(settings, job.init).to(device))
         freeze(self.model, settings)
@@ -234,6 +227,8 @@ class _Loop:
         self.mode = how_to_run(
             job.compile, device, steps=self.total_steps, pixels=t.batch_size * settings.size[0] * settings.size[1]
         )
+        dtype = torch.bfloat16 if self._in_bfloat16() else torch.float32
+        self.prepare = Preparation(settings, self.generator, dtype, device, self.mode)
         self.make_step = self._step()
 
     @property
@@ -247,7 +242,7 @@ class _Loop:
         self.model.train()
         freeze_statistics(self.model, self.settings)
         sums = torch.zeros(3, device=self.device)
-        rate = 0.0
+        rate, late = 0.0, LateLook()
         worker, order = self.worker, torch.Generator().manual_seed(self._draw(0))
         self.generator.manual_seed(self._draw(1 + worker.rank))
         batches = self.data.epoch(t.batch_size, order, worker=worker.rank, workers=worker.count)
@@ -255,15 +250,11 @@ class _Loop:
             rate = learning_rate((self.step + at) / self.total_steps, self.settings)
             self._set_rate(rate)
             sums += self.make_step(images, targets)
-            yield self._checked(sums, at) if self.device.type == "cpu" or (at + 1) % _CHECK_STEPS == 0 else None
+            seen: tuple[Tensor, int] | None = (sums, at)
+            if self.device.type != "cpu":
+                seen = late(sums, at) if (at + 1) % _LOOK_STEPS == 0 else None
+            yield self._checked(*seen) if seen else None
         self._end_epoch(sums / self.steps_per_epoch, rate, began)
-
-    def prepare(self, batch: Batch) -> Prepared:
-        """Augment a batch and draw its targets; images come in the numbers and the memory order of the network."""
-        images, boxes = self.augmenter(batch.images, batch.boxes)
-        targets = self.targets(*clip_boxes(boxes, batch.labels, self.settings.size))
-        dtype = torch.bfloat16 if self._in_bfloat16() else images.dtype
-        return images.to(dtype, memory_format=torch.channels_last), targets
 
     def _step(self) -> Step | RecordedStep:
         network = torch.compile(self._network, dynamic=False) if self.mode == "inductor" else self._network

@@ -49,7 +49,7 @@ def train(
     teacher: Path | None = None,
     distillation: float = 1.0,
     gpus: int = 1,
-    compile: str = "off",  # noqa: A002 - the profile's name for it
+    compile: str = "auto",  # noqa: A002 - the profile's name for it
     deterministic: bool = False,
 ) -> Outcome:
     """Train a detector on an image set.

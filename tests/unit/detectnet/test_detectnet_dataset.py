@@ -5,7 +5,7 @@ import pytest
 import torch
 from detectnet_pictures import PictureSet, rectangles
 
-from aerodet.detectnet.dataset import Mix, TrainingSet, fit_image
+from aerodet.detectnet.dataset import Mix, TrainingSet, fit_image, in_unit
 
 CPU = torch.device("cpu")
 
@@ -66,8 +66,9 @@ def test_a_batch_holds_pixels_in_zero_to_one_and_boxes_padded_to_the_fullest_pic
     batch = data.batch([2, 0])
 
     assert batch.images.shape == (2, 3, 16, 16)
-    assert batch.images.dtype == torch.float32
-    assert batch.images[:, 0, 0, 0].tolist() == pytest.approx([30 / 255, 10 / 255])
+    assert batch.images.dtype == torch.uint8
+    assert batch.images[:, 0, 0, 0].tolist() == [30, 10]
+    assert in_unit(batch.images)[:, 0, 0, 0].tolist() == pytest.approx([30 / 255, 10 / 255])
     assert batch.boxes.tolist() == [[[1, 1, 2, 2], [0, 0, 0, 0]], [[0, 0, 4, 4], [5, 5, 9, 9]]]
     assert batch.labels.tolist() == [[0, -1], [0, 0]]
 
@@ -101,7 +102,7 @@ def test_several_sets_and_chosen_pictures_are_joined_in_order():
     data = TrainingSet([(first, [1]), (second, [2, 0])], (16, 16), CPU)
 
     assert len(data) == 3
-    assert (data.batch([0, 1, 2]).images[:, 0, 0, 0] * 255).round().tolist() == [20, 30, 10]
+    assert data.batch([0, 1, 2]).images[:, 0, 0, 0].tolist() == [20, 30, 10]
 
 
 def test_a_set_that_does_not_fit_into_the_cache_is_decoded_batch_by_batch_to_the_same_pixels():
@@ -120,7 +121,7 @@ def drawn(count: int, batch_size: int, seed: int = 0) -> list[list[int]]:
     """The pictures of an epoch's batches, by number."""
     data = TrainingSet([(pictures(*[(16, 16)] * count), range(count))], (16, 16), CPU)
     batches = data.epoch(batch_size, torch.Generator().manual_seed(seed))
-    return [((b.images[:, 0, 0, 0] * 255).round().long() // 10 - 1).tolist() for b in batches]
+    return [(b.images[:, 0, 0, 0].long() // 10 - 1).tolist() for b in batches]
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(8, 4), (7, 4), (5, 5), (3, 8), (1, 4), (9, 2)])
@@ -152,7 +153,7 @@ def mixed(own: int, pool: int, count: int, epochs: int) -> list[list[int]]:
     assert len(data) == own + count
     generator = torch.Generator().manual_seed(0)
     batches = [list(data.epoch(own + count, generator)) for _ in range(epochs)]
-    return [((b.images[:, 0, 0, 0] * 255).round().long() // 10 - 1).tolist() for (b,) in batches]
+    return [(b.images[:, 0, 0, 0].long() // 10 - 1).tolist() for (b,) in batches]
 
 
 def test_every_epoch_has_all_of_its_own_pictures_and_others_of_the_mix():

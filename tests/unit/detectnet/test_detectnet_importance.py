@@ -8,7 +8,7 @@ from detectnet_pictures import rectangles, small_spec
 from torch import nn
 
 from aerodet.detectnet.augment import clip_boxes
-from aerodet.detectnet.dataset import TrainingSet
+from aerodet.detectnet.dataset import TrainingSet, in_unit
 from aerodet.detectnet.importance import bn_scores, taylor_scores
 from aerodet.detectnet.losses import CostWeights
 from aerodet.detectnet.model import DetectNet
@@ -27,7 +27,7 @@ def network() -> DetectNet:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.weight.uniform_(0.2, 1.8)
-        model.train()(BATCH.images)
+        model.train()(in_unit(BATCH.images))
     return model.eval()
 
 
@@ -66,7 +66,7 @@ def test_a_taylor_score_is_the_squared_first_order_change_of_the_loss():
 
     def loss() -> float:
         with torch.no_grad():
-            return float(CostWeights(SETTINGS.costs, auto=False)(*model(BATCH.images), targets)[0])
+            return float(CostWeights(SETTINGS.costs, auto=False)(*model(in_unit(BATCH.images)), targets)[0])
 
     step = 1e-2
     for channel in (0, 5):
