@@ -46,8 +46,8 @@ def mirror(
 
     Annotations come first. Every file is held against the server's digest and named in DEST/.mirror/manifest.json.
     """
-    from aerodet.data.mirror import Access, Choice, MirrorOptions
-    from aerodet.data.mirror import mirror as copy
+    from aerodet.storage.mirror import Access, Choice, MirrorOptions
+    from aerodet.storage.mirror import mirror as copy
 
     options = MirrorOptions(
         choice=Choice(tuple(include or ()), tuple(exclude or ()), sample, seed),
@@ -70,7 +70,7 @@ def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A mirror.")],
 ) -> None:
     """Read a mirror's files again and hold them against its manifest; exit status 2 when one differs."""
-    from aerodet.data.mirror import verify as check
+    from aerodet.storage.mirror import verify as check
 
     wrong = check(folder)
     for sentence in wrong:

@@ -10,12 +10,13 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from aerodet.errors import MachineError
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "PARTIAL",
     "atomic_path",
     "digest_of",
@@ -23,11 +24,13 @@ __all__ = [
     "file_digest",
     "file_digests",
     "folder_digest",
+    "is_image",
     "read_json",
     "write_json",
     "write_text",
 ]
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 PARTIAL = ".partial"  # ends the name of what is still being written
 PROVENANCE = "provenance.json"  # travels inside an artifact's folder and is not part of its content
 
@@ -128,3 +131,8 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def is_image(path: PurePath) -> bool:
+    """Say whether a path is named like an image; the side files ``*.png.aux.xml`` of GDAL are not."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")

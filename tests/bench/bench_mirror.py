@@ -32,8 +32,8 @@ from statistics import median
 import obstore
 from obstore.store import S3Store
 
-from aerodet.data.mirror import mirror, verify
 from aerodet.deploy._cpu import cpu_name
+from aerodet.storage.mirror import mirror, verify
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from conftest import S3Server, _answers, _start, _stop

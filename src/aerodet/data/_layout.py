@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from aerodet.data.pixels import is_image
 from aerodet.errors import DataError
-from aerodet.files import read_json
+from aerodet.files import is_image, read_json
 
 _PLAIN_NAMES = ("annotations.json", "_annotations.coco.json")
 _ANNOTATION_FOLDERS = ("annotations", "metadata_annotations")  # COCO's name and RarePlanes'

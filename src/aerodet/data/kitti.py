@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from aerodet.data._files import Placing, write_pairs
-from aerodet.data.pixels import image_size, is_image
+from aerodet.data.pixels import image_size
 from aerodet.data.records import ImageFiles, ImageRecord, Images
 from aerodet.errors import DataError
-from aerodet.files import atomic_path
+from aerodet.files import atomic_path, is_image
 
 __all__ = ["KittiReport", "kitti_label", "read_kitti", "write_kitti"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import IO
 
 import cv2
@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from aerodet.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "decode_image", "encode_image", "image_size", "is_image", "sniff_suffix"]
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+__all__ = ["decode_image", "encode_image", "image_size", "sniff_suffix"]
 
 # Annotations are made on the stored pixels, so a camera's orientation tag is not applied.
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -23,11 +21,6 @@ _ENCODERS = {
     ".png": (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FAST_FILTERS),
     ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 95),
 }
-
-
-def is_image(path: PurePath) -> bool:
-    """Say whether a path is named like an image; the side files ``*.png.aux.xml`` of GDAL are not."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def decode_image(data: bytes, where: str, *, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:

@@ -28,10 +28,10 @@ import numpy as np
 
 from aerodet.data._coco_write import CocoStream
 from aerodet.data._seen import Seen
-from aerodet.data.pixels import IMAGE_SUFFIXES, decode_image, encode_image, sniff_suffix
+from aerodet.data.pixels import decode_image, encode_image, sniff_suffix
 from aerodet.data.records import ImageRecord, Pixels
 from aerodet.errors import DataError
-from aerodet.files import atomic_path, read_json
+from aerodet.files import IMAGE_SUFFIXES, atomic_path, read_json
 
 __all__ = ["ANNOTATIONS", "ImageSet", "ImageSetWriter"]
 

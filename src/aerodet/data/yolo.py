@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from aerodet.data._files import Placing, write_pairs
-from aerodet.data.pixels import image_size, is_image
+from aerodet.data.pixels import image_size
 from aerodet.data.records import ImageFiles, ImageRecord, Images
 from aerodet.errors import DataError
-from aerodet.files import atomic_path, write_text
+from aerodet.files import atomic_path, is_image, write_text
 
 __all__ = ["YoloReport", "read_yolo", "write_yolo"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
@@ -14,11 +14,15 @@ from obstore.store import S3Store
 
 from aerodet.errors import AerodetError, DataError, MachineError, UserError
 
+if TYPE_CHECKING:
+    from obstore.store import S3Credential
+
 __all__ = ["Access", "Bucket", "Item", "TransientError", "parse_uri"]
 
 CHUNK = 1 << 20  # bytes in memory a transfer
 _REGIONS = {"rareplanes-public": "us-west-2"}
 _SCHEME = "s3://"
+_CREDENTIALS_LAST = timedelta(minutes=10)  # then botocore is asked again, which renews what runs out
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +88,15 @@ class Bucket:
         options: dict[str, Any] = {"region": self.region}
         if endpoint:
             options["endpoint"] = endpoint
-        provider = None if access.anonymous else _credentials()
-        if access.anonymous is False and provider is None:
+        self.credentials = None if access.anonymous else _credentials()
+        if access.anonymous is False and self.credentials is None:
             raise UserError(f"there are no credentials to sign requests to {uri} with; set them, or use --anonymous")
-        if provider is None:
+        if self.credentials is None:
             options["skip_signature"] = True
-        self.credentials = provider.credentials if provider is not None else None
         self._store = S3Store(
             bucket,
             **options,
-            credential_provider=provider,
+            credential_provider=_told_to_obstore(self.credentials) if self.credentials is not None else None,
             virtual_hosted_style_request=False,
             client_options={
                 "allow_http": bool(endpoint and endpoint.startswith("http://")),
@@ -203,12 +206,25 @@ class Bucket:
 
 
 def _credentials() -> Any:
-    """Return boto3's credentials in obstore's form, None where there are none."""
-    import boto3
-    from obstore.auth.boto3 import Boto3CredentialProvider
+    """Return the credentials that boto3 would find, None where there are none; boto3 itself takes longer to load."""
+    from botocore.session import Session
 
-    session = boto3.Session()
-    return Boto3CredentialProvider(session) if session.get_credentials() is not None else None
+    return Session().get_credentials()
+
+
+def _told_to_obstore(credentials: Any) -> Callable[[], S3Credential]:
+    """Return what obstore asks for credentials, now and again."""
+
+    def provide() -> S3Credential:
+        frozen = credentials.get_frozen_credentials()
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(UTC) + _CREDENTIALS_LAST,
+        }
+
+    return provide
 
 
 def _told(where: str, error: BaseError, *, final: bool = False) -> AerodetError | TransientError:

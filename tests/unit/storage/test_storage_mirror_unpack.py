@@ -8,10 +8,10 @@ import tarfile
 import boto3
 import pytest
 from fault_proxy import FaultProxy
-from test_data_mirror import content, files, through
+from test_storage_mirror import content, files, through
 
-from aerodet.data.mirror import mirror, verify
 from aerodet.errors import DataError, UserError
+from aerodet.storage.mirror import mirror, verify
 
 MEMBERS = {f"PS-RGB_tiled/tile_{n}.png": content(f"tile{n}", 300_000) for n in range(10)}
 

@@ -6,20 +6,20 @@ import asyncio
 import random
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aerodet.data.mirror._direct import Line, Route
-from aerodet.data.mirror._pace import Meter
-from aerodet.data.mirror._places import BucketPlace, FolderPlace, Place
-from aerodet.data.mirror._select import Choice, is_archive, select
-from aerodet.data.mirror._source import CHUNK, Access, Bucket, Item, TransientError
 from aerodet.errors import AerodetError, DataError, MachineError, UserError
 from aerodet.progress import progress
+from aerodet.storage.mirror._direct import Line, Route
+from aerodet.storage.mirror._pace import Meter
+from aerodet.storage.mirror._places import BucketPlace, FolderPlace, Place
+from aerodet.storage.mirror._select import Choice, is_archive, select
+from aerodet.storage.mirror._source import CHUNK, Access, Bucket, Item, TransientError
 
 __all__ = ["MirrorOptions", "MirrorReport", "mirror"]
 
@@ -200,7 +200,7 @@ class _Mirror:
         while item := self._next(queue):
             if len(self._failed) > self._options.jobs and not self._report.fetched:
                 return  # nothing comes through: the server is gone
-            if line is not None and self._is_direct(item):
+            if line is not None and self._direct_way(item):
                 rest = await asyncio.get_running_loop().run_in_executor(pool, self._go_direct, item, queue, line)
                 if rest is None:
                     continue
@@ -211,20 +211,19 @@ class _Mirror:
         with self._lock:
             return queue.popleft() if queue and not self._stopped else None
 
-    def _is_direct(self, item: Item) -> bool:
-        """Say whether an object may come by a line; not when line after line has broken."""
+    def _direct_way(self, item: Item) -> Callable[[memoryview], None] | None:
+        """Return what takes an object that may come by a line; None when line after line has broken."""
         route, archive = self._route, self._options.unpack and is_archive(item.key)
-        if route is None or archive or self._breaks > 2 * self._options.jobs:
-            return False
-        return route.leads_to(item) and self._place.takes_whole(item)
+        if route is None or archive or self._breaks > 2 * self._options.jobs or not route.leads_to(item):
+            return None
+        return self._place.way_in(item)
 
     def _go_direct(self, first: Item, queue: deque[Item], line: Line) -> Item | None:
         """Fetch objects by a line, in a thread; returns the first one that must come otherwise."""
         item: Item | None = first
-        while item is not None and self._is_direct(item):
+        while item is not None and (take := self._direct_way(item)):
             try:
-                data = line.fetch(item)
-                self._place.take_whole(item, data)
+                take(line.fetch(item))
             except (TransientError, DataError):
                 with self._lock:
                     self._breaks += 1

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-import numpy as np
-
-from aerodet.data.mirror._source import Item
-from aerodet.data.pixels import is_image
 from aerodet.errors import DataError, UserError
+from aerodet.files import is_image
+from aerodet.storage.mirror._source import Item
 
 __all__ = ["Choice", "is_archive", "select"]
 
@@ -65,6 +63,8 @@ def select(items: Sequence[Item], choice: Choice) -> list[Item]:
 
 
 def _sample(items: Sequence[Item], count: int, seed: int) -> list[Item]:
+    import numpy as np  # a tenth of a second, which a mirror of everything need not wait
+
     images = sorted(item.key for item in items if is_image(PurePosixPath(item.key)) and not _is_mask(item.key))
     drawn = np.random.default_rng(seed).permutation(len(images))[:count]
     stems = {_stem(key) for key in images}

@@ -8,15 +8,16 @@ import json
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from aerodet.data.mirror._journal import MANIFEST, STATE, Entry, Journal, Member, manifest_lines, member_of
-from aerodet.data.mirror._proof import Prover
-from aerodet.data.mirror._source import Bucket, Item, TransientError
-from aerodet.data.mirror._unpack import Pipe, move_into, unpack
 from aerodet.errors import DataError, MachineError
 from aerodet.files import disk_errors
+from aerodet.storage.mirror._journal import MANIFEST, STATE, Entry, Journal, Member, manifest_lines, member_of
+from aerodet.storage.mirror._proof import Prover
+from aerodet.storage.mirror._source import Bucket, Item, TransientError
+from aerodet.storage.mirror._unpack import Pipe, move_into, unpack
 
 __all__ = ["BucketPlace", "DamagedError", "FolderPlace", "Place"]
 
@@ -45,11 +46,8 @@ class Place(Protocol):
     async def take(self, item: Item, read: Read, *, archive: bool) -> None:
         """Take an object, from the byte at which an earlier try ended."""
 
-    def takes_whole(self, item: Item) -> bool:
-        """Say whether an object may come by :meth:`take_whole`: nothing of it is there."""
-
-    def take_whole(self, item: Item, data: memoryview) -> None:
-        """Take an object of which all bytes are in memory; from any thread."""
+    def way_in(self, item: Item) -> Callable[[memoryview], None] | None:
+        """Return what takes an object whole, from any thread; None where it has to come by :meth:`take`."""
 
     async def close(self, source: str) -> str:
         """Write the manifest; returns where it is."""
@@ -110,17 +108,18 @@ class FolderPlace:
             proof, files = await (self._unpacked(item, read) if archive else self._written(item, read))
             self._journal.add(Entry(item.key, item.size, item.etag, proof, files))
 
-    def takes_whole(self, item: Item) -> bool:
-        """Say whether the object has neither a part nor a file."""
-        return _name(item) not in self._begun and (self._fresh or not (self._folder / item.key).exists())
+    def way_in(self, item: Item) -> Callable[[memoryview], None] | None:
+        """Return what writes an object that has neither a part nor a file."""
+        if _name(item) in self._begun or (not self._fresh and (self._folder / item.key).exists()):
+            return None
+        return partial(self._take_whole, item)
 
-    def take_whole(self, item: Item, data: memoryview) -> None:
+    def _take_whole(self, item: Item, data: memoryview) -> None:
         """Write an object when its bytes are those of its digest."""
         _require_inner(item.key)
         prover = self._prover(item)
         prover.update(data)
-        proof = self._settle(item, prover)
-        part = f"{self._parts}/{_name(item)}"
+        proof, part = self._settle(item, prover), f"{self._parts}/{_name(item)}"
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             try:
@@ -282,14 +281,9 @@ class BucketPlace:
         proof = prover.proof()
         self._note(item, "length" if proof == "doubtful" else proof, prover.digest)
 
-    def takes_whole(self, item: Item) -> bool:
-        """Say no: objects are sent on as they come."""
+    def way_in(self, item: Item) -> None:
+        """Return None: objects are sent on as they come."""
         del item
-        return False
-
-    def take_whole(self, item: Item, data: memoryview) -> None:
-        """Take no object this way."""
-        raise NotImplementedError(f"{item.key} of {len(data)} bytes is sent on as it comes")
 
     async def close(self, source: str) -> str:
         """Write the manifest into the bucket."""

@@ -11,9 +11,9 @@ threads, for a quarter less of the processor; one that does not is fetched as la
 against the digest that the server states for it.
 """
 
-from aerodet.data.mirror._journal import MANIFEST, STATE, verify
-from aerodet.data.mirror._select import Choice
-from aerodet.data.mirror._source import Access
-from aerodet.data.mirror._transfer import MirrorOptions, MirrorReport, mirror
+from aerodet.storage.mirror._journal import MANIFEST, STATE, verify
+from aerodet.storage.mirror._select import Choice
+from aerodet.storage.mirror._source import Access
+from aerodet.storage.mirror._transfer import MirrorOptions, MirrorReport, mirror
 
 __all__ = ["MANIFEST", "STATE", "Access", "Choice", "MirrorOptions", "MirrorReport", "mirror", "verify"]

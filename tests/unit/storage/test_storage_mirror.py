@@ -20,8 +20,8 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from fault_proxy import FaultProxy
 
-from aerodet.data.mirror import Access, Choice, MirrorOptions, mirror, verify
 from aerodet.errors import DataError, MachineError, UserError
+from aerodet.storage.mirror import Access, Choice, MirrorOptions, mirror, verify
 
 QUICK = MirrorOptions(retries=1, jobs=4)
 SMALL, LARGE = 20_000, 3_000_000

@@ -12,9 +12,9 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from aerodet.data.mirror import _direct
-from aerodet.data.mirror._direct import Line, Route
-from aerodet.data.mirror._source import CHUNK, Access, Bucket, Item, TransientError
+from aerodet.storage.mirror import _direct
+from aerodet.storage.mirror._direct import Line, Route
+from aerodet.storage.mirror._source import CHUNK, Access, Bucket, Item, TransientError
 
 BODY = b"the bytes of a tile"
 ITEM = Item("train/a_1.png", len(BODY), hashlib.md5(BODY).hexdigest())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -76,6 +77,7 @@ class Journal:
         self._folder = folder
         self._path = folder / STATE / "journal.jsonl"
         self.entries: dict[str, Entry] = {entry.key: entry for entry in _lines(self._path)}
+        self._repeats = self._path.is_file()  # it may: torn lines, and objects fetched anew
         self._stream: FileIO | None = None
         self._lock = threading.Lock()
 
@@ -92,6 +94,7 @@ class Journal:
             self._stream = self._path.open("ab", buffering=0)  # what is noted is there when the process is killed
             if torn:  # the process was killed while it wrote a line
                 self._stream.write(b"\n")
+        self._repeats |= entry.key in self.entries
         self.entries[entry.key] = entry
         self._stream.write(line)
 
@@ -103,7 +106,7 @@ class Journal:
     def intact(self, entry: Entry) -> bool:
         """Say whether an entry's files have the size and time that they were left with."""
         try:
-            stats = [(self._folder / member.path).stat() for member in entry.files]
+            stats = [os.stat(f"{self._folder}/{member.path}") for member in entry.files]  # noqa: PTH116 - of thousands
         except OSError:
             return False
         return all((s.st_size, s.st_mtime_ns) == (m.bytes, m.changed) for s, m in zip(stats, entry.files, strict=True))
@@ -115,8 +118,9 @@ class Journal:
             self._stream = None
         entries = [self.entries[key] for key in sorted(self.entries) if self.intact(self.entries[key])]
         manifest = self._folder / MANIFEST
-        with atomic_path(self._path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(entry.to_dict()) + "\n" for entry in entries)
+        if self._repeats or len(entries) < len(self.entries):
+            with atomic_path(self._path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+                stream.writelines(json.dumps(entry.to_dict()) + "\n" for entry in entries)
         with atomic_path(manifest) as temporary, temporary.open("w", encoding="utf-8") as stream:
             stream.writelines(manifest_lines(source, entries))
         return manifest

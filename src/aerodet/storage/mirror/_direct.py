@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from aerodet.data.mirror._source import CHUNK, Bucket, Item, TransientError
+from aerodet.storage.mirror._source import CHUNK, Bucket, Item, TransientError
 
 __all__ = ["Line", "Route"]
 
@@ -100,7 +100,8 @@ class Line:
     def __init__(self, route: Route) -> None:
         self._route = route
         self._socket: socket.socket | None = None
-        self._buffer = memoryview(bytearray(CHUNK + _HEAD))
+        self._memory = bytearray(CHUNK + _HEAD)
+        self._buffer = memoryview(self._memory)
 
     def fetch(self, item: Item) -> memoryview:
         """Return an object's bytes, good until the next call.
@@ -143,7 +144,7 @@ class Line:
             self.close()
             self._socket = _connect(self._route)
             filled = self._ask(request)
-        while (end := bytes(self._buffer[: min(filled, _HEAD)]).find(b"\r\n\r\n")) < 0:
+        while (end := self._memory.find(b"\r\n\r\n", 0, min(filled, _HEAD))) < 0:
             filled += self._receive(filled, _HEAD)
         head = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
         said = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
