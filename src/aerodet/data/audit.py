@@ -8,9 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -145,21 +148,42 @@ def audit(sets: Mapping[str, Images], *, test_sets: Collection[str] | None = Non
     return Audit(figures, sorted(findings, key=lambda finding: order.index(finding.severity)))
 
 
+class _Look(NamedTuple):
+    """What one image's pixels say."""
+
+    digest: str
+    hash: NDArray[np.uint64]
+    distinct: bool
+    mean_rgb: Sequence[float]
+
+
 def _read_content(name: str, images: Images, findings: list[Finding]) -> _Content:
     count = len(images.records)
     content = _Content([""] * count, np.zeros((count, 4), np.uint64), np.zeros(count, bool), [])
-    colours: list[NDArray[np.float64]] = []
-    for index, record in enumerate(track(images.records, f"auditing {name}")):
+    colours: list[Sequence[float]] = []
+    with ThreadPoolExecutor() as pool:  # decoding and digesting let go of the GIL
         try:
-            pixels = images.image(index)
-        except DataError as error:
-            findings.append(Finding("error", "unreadable", name, record.file_name, str(error)))
-            continue
-        content.digests[index] = hashlib.sha256(pixels.tobytes() + repr(pixels.shape).encode()).hexdigest()
-        content.hashes[index], content.distinct[index] = hash_image(pixels)
-        colours.append(pixels.mean(axis=(0, 1)))
+            looks = pool.map(partial(_look, images), range(count))
+            for index, look in enumerate(track(looks, f"auditing {name}", count)):
+                if isinstance(look, DataError):
+                    findings.append(Finding("error", "unreadable", name, images.records[index].file_name, str(look)))
+                    continue
+                content.digests[index], content.hashes[index], content.distinct[index], mean = look
+                colours.append(mean)
+        finally:
+            pool.shutdown(cancel_futures=True)
     content.mean_rgb = [round(float(c), 1) for c in np.mean(colours, axis=0)] if colours else []
     return content
+
+
+def _look(images: Images, index: int) -> _Look | DataError:
+    try:
+        pixels = images.image(index)
+    except DataError as error:
+        return error
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).data)
+    digest.update(repr(pixels.shape).encode())
+    return _Look(digest.hexdigest(), *hash_image(pixels), cv2.mean(pixels)[:3])
 
 
 def _figures(images: Images, content: _Content) -> SetAudit:
