@@ -10,22 +10,9 @@ import numpy as np
 import pytest
 
 from aerodet.data import encode_image
-from aerodet.pipelines import RunRecord, cli
+from aerodet.pipelines import RunRecord
 
 SIZE = 160
-
-
-@pytest.fixture
-def aerodet(monkeypatch, capfd, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["aerodet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return (caught.value.code or 0, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture

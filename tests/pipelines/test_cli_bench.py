@@ -1,24 +1,8 @@
 """``aerodet bench`` on a small network."""
 
 import json
-import sys
 
 import pytest
-
-from aerodet.pipelines import cli
-
-
-@pytest.fixture
-def aerodet(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["aerodet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return (caught.value.code or 0, *capsys.readouterr())
-
-    return call
 
 
 def test_bench_train_prints_ratios_and_parts(aerodet):

@@ -19,19 +19,6 @@ model_config {
 """
 
 
-@pytest.fixture
-def aerodet(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["aerodet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return (caught.value.code or 0, *capsys.readouterr())
-
-    return call
-
-
 def write_coco(folder, boxes, size=64):
     folder.mkdir()
     images, annotations = [], []

@@ -1,7 +1,6 @@
 """``aerodet compress`` as a user calls it: what it refuses, what it prints, and one whole search."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from aerodet.detectnet.checkpoint import save_checkpoint
 from aerodet.detectnet.model import Architecture, DetectNet
 from aerodet.detectnet.quantize import prepare_qat
 from aerodet.lineage import upstream
-from aerodet.pipelines import RunRecord, cli
+from aerodet.pipelines import RunRecord
 from aerodet.pipelines._specs import arm_spec
 from aerodet.pipelines.cli.runs import results_tables
 from aerodet.pipelines.profiles import load_profile
@@ -28,19 +27,6 @@ RESULTS = {
     "chosen": {"name": "l2-25"},
     "sentence": "Pruning beats training narrow networks from scratch.",
 }
-
-
-@pytest.fixture
-def aerodet(monkeypatch, capfd, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["aerodet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return (caught.value.code or 0, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """``aerodet detect`` on small scenes, with a network that has seen nothing."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -11,22 +10,8 @@ from rasterio.transform import from_origin
 from aerodet.data import encode_image
 from aerodet.deploy import write_bundle
 from aerodet.detectnet.model import DetectNet
-from aerodet.pipelines import cli
 from aerodet.pipelines._specs import arm_spec
 from aerodet.pipelines.profiles import load_profile
-
-
-@pytest.fixture
-def aerodet(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["aerodet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return (caught.value.code or 0, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture

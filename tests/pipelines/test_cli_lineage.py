@@ -3,28 +3,13 @@
 import json
 import shutil
 import subprocess
-import sys
 from datetime import UTC, datetime
 
 import pytest
 
 from aerodet.lineage import read_provenance, write_provenance
-from aerodet.pipelines import cli
 from aerodet.pipelines.record import RunRecord
 from aerodet.storage import open_store
-
-
-@pytest.fixture
-def aerodet(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["aerodet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return (caught.value.code or 0, *capsys.readouterr())
-
-    return call
 
 
 def make_run(folder, images="images"):

@@ -1,10 +1,9 @@
 import json
-import sys
 
 import pytest
 
 from aerodet.lineage import write_provenance
-from aerodet.pipelines import RunRecord, cli
+from aerodet.pipelines import RunRecord
 from aerodet.registry import open_registry
 from aerodet.registry.package import make_package
 
@@ -19,19 +18,10 @@ CONTENTS = {
 }
 
 
-@pytest.fixture
-def aerodet(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch):
     for name in ("AERODET_SIGNING_KEY", "AERODET_VERIFY_KEY"):
         monkeypatch.delenv(name, raising=False)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["aerodet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return (caught.value.code or 0, *capsys.readouterr())
-
-    return call
 
 
 def publish(folder, engine, key=None):

@@ -1,5 +1,4 @@
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +10,8 @@ from aerodet.detectnet.checkpoint import load_model, save_checkpoint
 from aerodet.detectnet.model import DetectNet
 from aerodet.detectnet.spec import format_spec, read_spec
 from aerodet.detectnet.spec_builder import SpecOptions, build_spec
-from aerodet.pipelines import cli
 
 GOLDEN = Path(__file__).parents[1] / "unit" / "tao" / "golden"
-
-
-@pytest.fixture
-def aerodet(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["aerodet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return (caught.value.code or 0, *capsys.readouterr())
-
-    return call
 
 
 def test_specs_are_written_to_a_new_folder(aerodet):

@@ -1,27 +1,13 @@
 """A small sweep as a user starts it, and what a user gets wrong."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from aerodet.files import folder_digest
 from aerodet.lineage import read_provenance, upstream
-from aerodet.pipelines import RunRecord, cli
-
-
-@pytest.fixture
-def aerodet(monkeypatch, capfd, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["aerodet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return (caught.value.code or 0, *capfd.readouterr())
-
-    return call
+from aerodet.pipelines import RunRecord
 
 
 @pytest.mark.parametrize(
