@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,6 +70,8 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the s
 ZoneOption = Annotated[
     str, typer.Option("--timezone", help="The server's CRON_SCHEDULE_TIMEZONE, in which cron expressions are read.")
 ]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; times in UTC.")]
 
 
 @app.callback()
@@ -150,7 +154,7 @@ def create(
 
 
 @app.command("list")
-def list_(context: typer.Context, timezone: ZoneOption = "UTC") -> None:
+def list_(context: typer.Context, timezone: ZoneOption = "UTC", *, as_json: AsJson = False) -> None:
     """List the schedules of the experiment."""
     from rich.console import Console
     from rich.table import Table
@@ -158,6 +162,9 @@ def list_(context: typer.Context, timezone: ZoneOption = "UTC") -> None:
     from aerodet.pipelines.cluster import list_schedules, zone_of
 
     zone, found = zone_of(timezone), list_schedules(_api(context), context.obj["experiment"])
+    if as_json:
+        typer.echo(json.dumps([_as_dict(schedule, zone) for schedule in found], indent=2))
+        return
     if not found:
         typer.echo("there are no schedules; `aerodet schedule create` makes one")
         return
@@ -177,12 +184,16 @@ def list_(context: typer.Context, timezone: ZoneOption = "UTC") -> None:
 
 
 @app.command()
-def show(context: typer.Context, name: NameArgument, timezone: ZoneOption = "UTC") -> None:
+def show(context: typer.Context, name: NameArgument, timezone: ZoneOption = "UTC", *, as_json: AsJson = False) -> None:
     """Show a schedule and its next five times."""
     from aerodet.pipelines.cluster import get_schedule, zone_of
 
     zone = zone_of(timezone)
-    _show(get_schedule(_api(context), name, experiment=context.obj["experiment"]), timezone, zone)
+    schedule = get_schedule(_api(context), name, experiment=context.obj["experiment"])
+    if as_json:
+        typer.echo(json.dumps(_as_dict(schedule, zone), indent=2))
+    else:
+        _show(schedule, timezone, zone)
 
 
 @app.command()
@@ -238,6 +249,12 @@ def _show(schedule: Schedule, timezone: str, zone: Any) -> None:
     }
     for name, value in lines.items():
         typer.echo(f"{name:10} {value}")
+
+
+def _as_dict(schedule: Schedule, zone: Any) -> dict[str, Any]:
+    values = {**asdict(schedule), "start": schedule.start.isoformat()}
+    times = schedule.next_times(zone) if schedule.enabled else []
+    return {**values, "next": [time.astimezone(UTC).isoformat() for time in times]}
 
 
 def _written(time: datetime, zone: Any) -> str:

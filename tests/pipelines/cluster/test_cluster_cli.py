@@ -137,11 +137,18 @@ def test_a_schedule_from_beginning_to_end(run, server):
     assert recurring.pipeline_version_reference.pipeline_version_id
     assert run("schedule", "pause", "night")[:2] == (0, "night is paused\n")
     assert "paused" in run("schedule", "list")[1]
+    (listed,) = json.loads(run("schedule", "list", "--json")[1])
+    assert (listed["name"], listed["enabled"], listed["next"]) == ("night", False, [])
     assert run("schedule", "resume", "night")[0] == 0
     assert "0 3 * * *" in run("schedule", "show", "night")[1]
+    shown = json.loads(run("schedule", "show", "night", "--timezone", "Asia/Tokyo", "--json")[1])
+    assert shown["cron"] == "0 0 3 * * *"
+    assert len(shown["next"]) == 5
+    assert all(time.endswith("T18:00:00+00:00") for time in shown["next"])
     assert run("schedule", "run-now", "night")[1].strip() in server.runs
     assert run("schedule", "delete", "night")[:2] == (0, "night is deleted\n")
     assert "there are no schedules" in run("schedule", "list")[1]
+    assert json.loads(run("schedule", "list", "--json")[1]) == []
     status, _, err = run("schedule", "show", "night")
     assert (status, "there is no schedule night" in err) == (2, True)
 
