@@ -25,6 +25,11 @@ _POOL = Experiment.DESCRIPTOR.file.pool
 _PACKAGE = Experiment.DESCRIPTOR.file.package + "."
 _OWN_FIELDS = {"width": 1.0, "bn_momentum": 0.99}  # of model_config, with the value that 0 stands for
 
+_OTHER_SPECS = {
+    "DatasetExportConfig": "the spec of a conversion to TFRecords",
+    "Inference": "the spec of an inference",
+}
+
 # The parser's words for a wrong value, and ours.
 _WANTED = {
     "Couldn't parse integer": "a whole number",
@@ -137,10 +142,11 @@ def _where_else(field: str, message: str) -> str:
     """Return the likely cure for a field that ``message`` does not have."""
     messages = list(_all_messages())
     own = next(m for m in messages if m.full_name == _PACKAGE + message)
+    if owners := [m.full_name.removeprefix(_PACKAGE) for m in messages if field in m.fields_by_name]:
+        other = next((f", {_OTHER_SPECS[name]}" for name in owners if name in _OTHER_SPECS), "")
+        return f"; it belongs to {' and '.join(owners)}{other}"
     if close := difflib.get_close_matches(field, own.fields_by_name, n=1):
         return f"; did you mean {close[0]!r}?"
-    if owners := [m.full_name.removeprefix(_PACKAGE) for m in messages if field in m.fields_by_name]:
-        return f"; it belongs to {' and '.join(owners)}"
     return f"; it has {', '.join(own.fields_by_name)}"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -284,3 +285,16 @@ def test_options_reach_the_spec():
 def test_options_out_of_the_limits_are_refused():
     with pytest.raises(SpecError, match=r"output_image_width is 500; it must be a positive multiple of 16"):
         build_spec(SpecOptions(image_width=500))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('kitti_config { root_directory_path: "/d" }', "DatasetExportConfig, the spec of a conversion to TFRecords"),
+        ("inferencer_config { }", "Inference, the spec of an inference"),
+        ("datset_config { }", "did you mean 'dataset_config'?"),
+    ],
+)
+def test_a_spec_of_another_task_is_called_by_its_name(text: str, sentence: str):
+    with pytest.raises(SpecError, match=re.escape(sentence)):
+        parse_spec(text)
