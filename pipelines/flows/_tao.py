@@ -73,7 +73,8 @@ class TaoGraph:
         if p.prune.importance != "l2":
             faults.append(f"prune.importance: TAO measures channels by their L2 norm, not by '{p.prune.importance}'")
         if taught := [name for name in ("retrain", "qat") if getattr(p, name).distillation]:
-            faults.append(f"{taught[0]}.distillation: TAO learns from labels alone; set it to 0")
+            names = " and ".join(f"{name}.distillation" for name in taught)
+            faults.append(f"{names}: TAO learns from labels alone; set to 0")
         if faults:
             raise SpecError("\n  ".join(["TAO would refuse or misread this profile:", *faults]))
 

@@ -30,6 +30,7 @@ from aerodet.pipelines.profiles import Arm, Profile
 __all__ = ["Size", "build_pipeline", "sizes_of"]
 
 _Artifacts = dict[str, PipelineArtifactChannel]
+_DISTILLATION = 0.15
 _LARGEST_FACTOR = 1000  # a size above it is a number of parameters
 
 
@@ -224,8 +225,9 @@ class _Search:
         self.candidates = task.set_display_name(f"candidate-{name}").outputs["candidates"]
 
 
-def _taught(arm: Arm, distillation: float) -> Arm:
-    return arm if arm.distillation else arm.model_copy(update={"distillation": distillation})
+def _taught(arm: Arm, wanted: float | None) -> Arm:
+    distillation = (arm.distillation or _DISTILLATION) if wanted is None else wanted
+    return arm.model_copy(update={"distillation": distillation})
 
 
 def _architecture(profile: Profile) -> Architecture:

@@ -33,7 +33,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$")]  # TAO lower-cases labels; upper case gives AP 0
 OneOrMore = BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value])  # --set classes=ship
-NotSwitched = BeforeValidator(lambda value: "off" if value is False else value)  # YAML reads off as false
+OffAsWord = BeforeValidator(lambda value: "off" if value is False else value)  # YAML reads off as false
 
 
 class _Section(BaseModel):
@@ -108,8 +108,8 @@ class Training(_Section):
 
     batch_size: Count = Field(16, description="of each GPU")
     gpus: Count = Field(1, description="that a training uses, one process each; without a GPU the CPU trains alone")
-    compile: Annotated[Literal["auto", "off", "graph", "inductor"], NotSwitched] = Field(
-        "auto", description="how a GPU runs steps: what should pay, as written, as a CUDA graph, compiled by Inductor"
+    compile: Annotated[Literal["auto", "off", "graph", "inductor"], OffAsWord] = Field(
+        "auto", description="how a GPU runs steps: what pays; as written; as a CUDA graph; by Inductor as well"
     )
     deterministic: bool = Field(False, description="a seed gives the same weights again on a GPU; slower")
     min_learning_rate: Annotated[float, Field(gt=0)] = 5e-6
@@ -187,8 +187,8 @@ class Compress(_Section):
     )
     retrain: Arm | None = Field(None, description="of each point; `retrain` with distillation by default")
     qat: Arm | None = Field(None, description="of each point; `qat` with distillation by default")
-    distillation: Annotated[float, Field(ge=0)] = Field(
-        0.15, description="of `retrain` and `qat` where they say none; measured in docs/compress.md"
+    distillation: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="of both; None: what they say, or 0.15 where they say none; measured in docs/compress.md"
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and digests of content."""
+"""Files that appear whole or not at all, digests of content, and what is named like an image."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ __all__ = [
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 PARTIAL = ".partial"  # ends the name of what is still being written
 PROVENANCE = "provenance.json"  # travels inside an artifact's folder and is not part of its content
+
+
+def is_image(path: PurePath) -> bool:
+    """Say whether a path is named like an image; the side files ``*.png.aux.xml`` of GDAL are not."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 @contextmanager
@@ -131,8 +136,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def is_image(path: PurePath) -> bool:
-    """Say whether a path is named like an image; the side files ``*.png.aux.xml`` of GDAL are not."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")

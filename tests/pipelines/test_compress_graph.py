@@ -175,3 +175,17 @@ def test_a_wrong_setting_is_one_sentence(setting, sentence):
     with pytest.raises(SpecError) as caught:
         load_profile("minimal", [setting])
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "retrain", "qat"),
+    [
+        ([], 0.15, 0.15),
+        (["retrain.distillation=0.4"], 0.4, 0.15),
+        (["retrain.distillation=0.4", "compress.distillation=0.3"], 0.3, 0.3),
+    ],
+)
+def test_the_teachers_weight_is_the_searchs_then_the_arms_then_the_default(settings, retrain, qat, tmp_path):
+    graph = Graph(tmp_path, *CHOICES, *settings)
+    assert graph.constants("train-l2-1.5")["distillation"] == retrain
+    assert graph.constants("train-l2-1.5-qat")["distillation"] == qat

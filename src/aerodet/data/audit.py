@@ -6,6 +6,7 @@ An audit reports and changes nothing.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from aerodet.progress import track
 
 __all__ = ["Audit", "Finding", "SetAudit", "audit"]
 
+_THREADS = 8  # at most: each holds a picture, which may be a whole scene
 SMALL, MEDIUM = 32**2, 96**2  # COCO's limits between small, medium and large, square pixels
 _BINS = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, np.inf)  # of the square root of a box's area, pixels
 
@@ -161,7 +163,7 @@ def _read_content(name: str, images: Images, findings: list[Finding]) -> _Conten
     count = len(images.records)
     content = _Content([""] * count, np.zeros((count, 4), np.uint64), np.zeros(count, bool), [])
     colours: list[Sequence[float]] = []
-    with ThreadPoolExecutor() as pool:  # decoding and digesting let go of the GIL
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:  # OpenCV and hashlib let go of the GIL
         try:
             looks = pool.map(partial(_look, images), range(count))
             for index, look in enumerate(track(looks, f"auditing {name}", count)):

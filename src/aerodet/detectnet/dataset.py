@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Mix", "TrainingSet", "fit_image", "in_unit"]
 
 _HOST_CACHE_BYTES = 2 << 30
-_GPU_BOXES = 16  # there the boxes of a batch are padded to a multiple: each shape is recorded anew
+_GPU_BOXES = 16  # there the boxes of a batch are padded to this, or twice it, …: each shape is recorded anew
 
 
 class Batch(NamedTuple):
@@ -139,7 +139,7 @@ class TrainingSet:
         )
         most = max((len(self._record(i).boxes) for i in indices), default=0)  # the rest is padding in all of them
         if self._device.type == "cuda":
-            most = -(-most // _GPU_BOXES) * _GPU_BOXES
+            most = max(_GPU_BOXES, 1 << (most - 1).bit_length())
         return Batch(images, self.boxes[at, :most], self.labels[at, :most])
 
     def steps(self, batch_size: int, workers: int = 1) -> int:

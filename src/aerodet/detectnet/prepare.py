@@ -1,7 +1,7 @@
 """From a batch of bytes and boxes to what the network is trained on: augmented images, and targets.
 
-On a GPU both are recorded, see :mod:`aerodet.detectnet.record`; where steps are compiled, Inductor makes one pass over
-the pixels out of the ten that are written here.
+On a GPU both are recorded, see :mod:`aerodet.detectnet.record`; where steps are compiled, Inductor makes three passes
+over the pixels out of the ten that are written here.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class _Recording:
 
 
 class RecordedFunction:
-    """A function of tensors that is called as written the first time, then recorded and replayed, for each shape.
+    """A function of tensors: for each shape it is called as written once, recorded at the next call, and replayed.
 
     Its results are copies: what uses them may lag behind the next call.
 

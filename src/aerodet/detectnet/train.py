@@ -224,9 +224,11 @@ class _Loop:
         self._rate = torch.zeros((), device=device)
         for group in self.optimizer.param_groups:  # a resumed optimiser has its own, perhaps of another device
             group |= {"capturable": gpu, "lr": self._rate if gpu else 0.0}
+        pixels = t.batch_size * settings.size[0] * settings.size[1]
         self.mode = how_to_run(
-            job.compile, device, steps=self.total_steps, pixels=t.batch_size * settings.size[0] * settings.size[1]
+            job.compile, device, steps=self.total_steps, pixels=pixels, deterministic=job.deterministic
         )
+        self._side = torch.cuda.Stream(device) if gpu else None  # type: ignore[no-untyped-call]
         dtype = torch.bfloat16 if self._in_bfloat16() else torch.float32
         self.prepare = Preparation(settings, self.generator, dtype, device, self.mode)
         self.make_step = self._step()
@@ -246,13 +248,13 @@ class _Loop:
         worker, order = self.worker, torch.Generator().manual_seed(self._draw(0))
         self.generator.manual_seed(self._draw(1 + worker.rank))
         batches = self.data.epoch(t.batch_size, order, worker=worker.rank, workers=worker.count)
-        for at, (images, targets) in enumerate(ahead(map(self.prepare, batches), self.device)):
+        for at, (images, targets) in enumerate(ahead(map(self.prepare, batches), self._side)):
             rate = learning_rate((self.step + at) / self.total_steps, self.settings)
             self._set_rate(rate)
             sums += self.make_step(images, targets)
             seen: tuple[Tensor, int] | None = (sums, at)
-            if self.device.type != "cpu":
-                seen = late(sums, at) if (at + 1) % _LOOK_STEPS == 0 else None
+            if self.device.type == "cuda":
+                seen = late(sums, at) if at % _LOOK_STEPS == 0 else None
             yield self._checked(*seen) if seen else None
         self._end_epoch(sums / self.steps_per_epoch, rate, began)
 

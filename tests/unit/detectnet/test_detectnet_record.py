@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from detectnet_pictures import rectangles, small_spec
 
 from aerodet.detectnet.prepare import Preparation
-from aerodet.detectnet.record import RecordedFunction
+from aerodet.detectnet.record import CudaRecorder, RecordedFunction
+from aerodet.detectnet.step import LateLook
 from aerodet.detectnet.train import Job, _Loop
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="records on a GPU")
 
 
 class Repeater:
@@ -101,3 +104,40 @@ def test_images_come_in_the_numbers_and_the_order_that_the_network_wants():
     assert images.dtype == torch.bfloat16
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert 0 <= float(images.min()) < float(images.max()) <= 1
+
+
+@needs_gpu
+def test_a_gpu_replays_what_it_recorded():
+    double = RecordedFunction(lambda x: (2 * x,), CudaRecorder(GPU))
+    results = [double(torch.full((4,), float(n), device=GPU))[0] for n in range(5)]
+
+    assert [float(result.sum()) for result in results] == [8.0 * n for n in range(5)]
+
+
+@needs_gpu
+@pytest.mark.parametrize("mode", ["graph", "inductor"])
+def test_a_gpu_prepares_recorded_batches_as_written_ones(mode):
+    source = rectangles(12)
+    job = Job(small_spec(batch_size=3), [(source, range(12))], seed=5)
+    loop = _Loop(job, GPU)
+    for seed in range(2):
+        batches = []
+        for way in ("off", mode):
+            prepare = Preparation(loop.settings, torch.Generator().manual_seed(seed), torch.float32, GPU, way)
+            batches.append([prepare(loop.data.batch([n, n + 4, n + 8])) for n in range(4)])
+        for written, recorded in zip(*batches, strict=True):
+            assert torch.allclose(written.images, recorded.images, atol=1e-5)
+            for one, other in zip(written.targets, recorded.targets, strict=True):
+                assert torch.allclose(one, other)
+
+
+@needs_gpu
+def test_a_late_look_sees_what_was_there():
+    look, sums = LateLook(), torch.zeros(3, device=GPU)
+    seen = []
+    for n in range(4):
+        sums += 1
+        seen.append(look(sums, n))
+
+    assert seen[0] is None
+    assert [(tensor.tolist(), at) for tensor, at in filter(None, seen)] == [([n + 1.0] * 3, n) for n in range(3)]

@@ -100,7 +100,7 @@ def test_a_cpu_makes_batches_when_they_are_asked_for():
             made.append(n)
             yield torch.full((1,), n), Targets(*(torch.zeros(1) for _ in range(3)))
 
-    prepared = ahead(batches(), CPU)
+    prepared = ahead(batches(), None)
     next(prepared)
     assert made == [0]
     assert len(list(prepared)) == 2
@@ -137,6 +137,8 @@ def test_a_gpu_runs_what_pays(monkeypatch: pytest.MonkeyPatch, steps: int, compi
 
     assert how_to_run("auto", GPU, steps=steps, pixels=STEP["pixels"]) == mode
     assert how_to_run("off", GPU, steps=steps, pixels=STEP["pixels"]) == "off"
+    chosen = how_to_run("auto", GPU, steps=steps, pixels=STEP["pixels"], deterministic=True)
+    assert chosen == ("off" if steps == 10 else "graph")
 
 
 def test_what_the_machine_cannot_do_is_refused(monkeypatch: pytest.MonkeyPatch):

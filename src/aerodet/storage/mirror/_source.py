@@ -96,7 +96,7 @@ class Bucket:
         self._store = S3Store(
             bucket,
             **options,
-            credential_provider=_told_to_obstore(self.credentials) if self.credentials is not None else None,
+            credential_provider=_provider(self.credentials) if self.credentials is not None else None,
             virtual_hosted_style_request=False,
             client_options={
                 "allow_http": bool(endpoint and endpoint.startswith("http://")),
@@ -212,7 +212,7 @@ def _credentials() -> Any:
     return Session().get_credentials()
 
 
-def _told_to_obstore(credentials: Any) -> Callable[[], S3Credential]:
+def _provider(credentials: Any) -> Callable[[], S3Credential]:
     """Return what obstore asks for credentials, now and again."""
 
     def provide() -> S3Credential:
