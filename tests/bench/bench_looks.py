@@ -38,6 +38,7 @@ WITHOUT = {
     "nothing": [],
     "shadows": ["light.shadows=false"],
     "sensor and air": [*(f"sensor.{name}=null" for name in SENSOR), "atmosphere.haze=null", "atmosphere.clouds=0"],
+    "layout": ["layout.scatter=1"],
     "clutter": ["clutter.vehicles=0", "clutter.equipment=0", "clutter.decoys=0"],
     "liveries": ["liveries={white: 1}"],
     "wear and texture": ["clutter.wear=0", "ground.texture=0"],

@@ -140,6 +140,9 @@ def spots(site: Site) -> list[Spot]:
             found += _row(band, site)
         elif band.kind in ("lane", "taxiway", "runway"):
             found += _queue(band, site)
+    scatter = site.look.layout.scatter
+    if scatter > 0:
+        found = [_anywhere(spot, site) if site.rng.random() < scatter else spot for spot in found]
     places = np.array([spot.behind(18) for spot in found], np.float32).reshape(-1, 2)
     keep = site.camera.sees(places, margin=12)
     return [spot for spot, seen in zip(found, keep, strict=True) if seen]
@@ -164,6 +167,13 @@ def park(site: Site, places: Sequence[Spot], count: int, types: Sequence[Aircraf
         if site.occupancy.claim(solid, 2.0, framed=True):
             parked.append(Parked(spot, kind, solid))
     return parked
+
+
+def _anywhere(spot: Spot, site: Site) -> Spot:
+    """Move a place to anywhere in the bands that the picture shows; nothing belongs to it there."""
+    rng = site.rng
+    v = rng.uniform(min(band.low for band in site.bands), max(band.high for band in site.bands))
+    return Spot(float(rng.uniform(*site.reach)), float(v), float(rng.uniform(-np.pi, np.pi)), spot.fleet, "lane")
 
 
 def _row(band: Band, site: Site) -> list[Spot]:

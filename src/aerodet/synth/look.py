@@ -26,6 +26,7 @@ __all__ = [
     "Clutter",
     "Ground",
     "Labels",
+    "Layout",
     "Light",
     "Look",
     "Sensor",
@@ -90,6 +91,12 @@ class Ground(_Section):
     wet: Share = 0  # share of the scenes after rain
 
 
+class Layout(_Section):
+    """Where aircraft stand."""
+
+    scatter: Share = 0  # share of them that stand anywhere, headed anywhere, instead of at gates, in rows or queues
+
+
 class Clutter(_Section):
     """What stands about."""
 
@@ -133,7 +140,7 @@ class Labels(_Section):
 
 
 class Look(_Section):
-    """Everything that a scene draws at random, but for where things stand.
+    """Everything that a scene draws at random, but for where things other than aircraft stand.
 
     Attributes:
         name: what the images and airports are called after.
@@ -150,6 +157,7 @@ class Look(_Section):
     light: Light = Light()
     view: View = View()
     ground: Ground = Ground()
+    layout: Layout = Layout()
     clutter: Clutter = Clutter()
     atmosphere: Atmosphere = Atmosphere()
     sensor: Sensor = Sensor()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aerodet.errors import DataError, SpecError
-from aerodet.synth import CLASSES, Scene, SceneSettings, contact_sheet, load_look, render_scene, render_scenes
+from aerodet.synth import CLASSES, Look, Scene, SceneSettings, contact_sheet, load_look, render_scene, render_scenes
 
 
 @pytest.fixture(scope="module", params=["synthetic", "sensor"])
@@ -162,3 +162,29 @@ def test_a_contact_sheet_needs_scenes_of_one_size():
     mixed = [(np.zeros((side, side, 3), np.uint8), np.zeros((0, 4), np.float32)) for side in (128, 144)]
     with pytest.raises(DataError, match="one size"):
         contact_sheet(mixed)
+
+
+def headings_within_an_airport(look: Look) -> list[float]:
+    """Return the mean distance of the headings of a scene's aircraft from a multiple of the rows' right angles."""
+    settings = SceneSettings(look=look)
+    distances = []
+    for scene in render_scenes(settings, 16, seed=8):
+        turns = np.array([details["heading"] for details in scene.details])
+        if len(turns) > 2:
+            doubled = np.exp(4j * np.deg2rad(turns))  # the same for headings at right angles
+            distances.append(1 - abs(doubled.mean()))
+    return distances
+
+
+def test_scattered_aircraft_are_headed_anywhere_and_overlap_as_little():
+    rows = headings_within_an_airport(load_look("varied"))
+    scattered = headings_within_an_airport(load_look("varied", ["layout.scatter=1"]))
+
+    assert np.mean(scattered) > 2 * np.mean(rows)
+    assert len(scattered) >= 3
+
+
+def test_a_look_that_scatters_nothing_draws_as_before():
+    settings = [SceneSettings(size=128, look=load_look("varied", o)) for o in ([], ["layout.scatter=0"])]
+    one, other = (render_scene(s, 3, 4) for s in settings)
+    assert np.array_equal(one.image, other.image)
