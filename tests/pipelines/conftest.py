@@ -1,8 +1,10 @@
-"""The command line, as a person types it."""
+"""The command line, as a person types it, and a small pipeline to run."""
 
 import sys
 
 import pytest
+from kfp import compiler
+from local_stages import small
 
 from aerodet.pipelines import cli
 
@@ -19,3 +21,15 @@ def aerodet(monkeypatch, capfd, tmp_path):
         return (caught.value.code or 0, *capfd.readouterr())
 
     return call
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory):
+    path = tmp_path_factory.mktemp("package") / "small.yaml"
+    compiler.Compiler().compile(small, str(path))
+    return path
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return tmp_path / "ledger.txt"

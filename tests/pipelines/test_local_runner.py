@@ -1,114 +1,23 @@
+"""A compiled pipeline on this machine: what is run, kept, recorded and shown."""
+
 import errno
 import fcntl
 import json
 import logging
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from kfp import compiler, dsl, local
 from kfp.local import config
+from local_stages import go, ran, shout, write
 from rich.console import Console
 
 from aerodet.errors import MachineError, UserError
-from aerodet.pipelines import RunRecord, StageError, StoppedError, run_local
+from aerodet.pipelines import RunRecord, StageError, run_local
 from aerodet.pipelines._display import LiveDisplay, PlainDisplay, QuietDisplay
 from aerodet.pipelines.record import is_running
-
-stage = dsl.component(base_image="python:3.11", install_kfp_package=False)
-
-
-@stage
-def write(text: str, ledger: str, out: dsl.Output[dsl.Dataset], scores: dsl.Output[dsl.Metrics]):
-    from pathlib import Path
-
-    with Path(ledger).open("a") as stream:
-        stream.write("write\n")
-    with Path(out.path).open("w") as stream:
-        stream.write(text)
-    scores.log_metric("length", len(text))
-    out.metadata["length"] = len(text)
-
-
-@stage
-def shout(source: dsl.Input[dsl.Dataset], mode: str, ledger: str, out: dsl.Output[dsl.Dataset]):
-    import os
-    import sys
-    import time
-    from pathlib import Path
-
-    from aerodet.progress import emit, track
-
-    with Path(ledger).open("a") as stream:
-        stream.write("shout\n")
-    print("shouting as", mode)
-    if mode == "user" and not Path(ledger + ".mended").exists():
-        emit("failed", message="no images in /data; put some there", exit=2, stage="shout")
-        sys.exit(2)
-    if mode == "machine":
-        emit("failed", message="the disk is full", exit=3, stage="shout")
-        sys.exit(3)
-    if mode == "bug":
-        raise ValueError("a defect in the stage")
-    if mode == "killed":
-        os.kill(os.getpid(), 9)
-    if mode.startswith("sleep") and not Path(ledger + ".mended").exists():
-        import signal
-        import subprocess
-
-        if mode == "sleep stubbornly":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        helper = subprocess.Popen(["sleep", "300"])
-        with Path(ledger + ".pids").open("w") as stream:
-            stream.write(f"{os.getpid()} {helper.pid}\n")
-        time.sleep(300)
-    for _ in track(range(3), "shouting"):
-        pass
-    with Path(source.path).open() as stream, Path(out.path).open("w") as target:
-        target.write(stream.read().upper())
-
-
-@stage
-def count(sources: dict, source: dsl.Input[dsl.Dataset], ledger: str, out: dsl.Output[dsl.Artifact]):
-    import json
-    from pathlib import Path
-
-    with Path(ledger).open("a") as stream:
-        stream.write("count\n")
-    with Path(out.path).open("w") as stream:
-        json.dump({"sources": sources, "metadata": source.metadata}, stream)
-
-
-@dsl.pipeline(name="small")
-def small(ledger: str, text: str = "word", mode: str = "plain", sources: dict = {"n": 3, "x": [1, 2.5]}):  # noqa: B006
-    first = write(text=text, ledger=ledger)
-    shout(source=first.outputs["out"], mode=mode, ledger=ledger)
-    count(sources=sources, source=first.outputs["out"], ledger=ledger)
-
-
-@pytest.fixture(scope="session")
-def package(tmp_path_factory):
-    path = tmp_path_factory.mktemp("package") / "small.yaml"
-    compiler.Compiler().compile(small, str(path))
-    return path
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    return tmp_path / "ledger.txt"
-
-
-def ran(ledger):
-    return sorted(ledger.read_text().split())
-
-
-def go(package, ledger, run_dir, display=None, **parameters):
-    return run_local(package, {"ledger": str(ledger), **parameters}, run_dir, display=display or QuietDisplay())
 
 
 def test_a_run_records_every_stage_with_its_outputs(package, ledger, tmp_path):
@@ -326,133 +235,3 @@ def test_nested_pipelines_and_loops_keep_their_stages_apart(ledger, tmp_path):
     assert sorted(stage.name for stage in record.stages) == ["shout", "shout#2", "write", "write#2", "write#3"]
     texts = sorted(Path(s.outputs["out"]).read_text() for s in record.stages)
     assert texts == ["A", "B", "a", "b", "c"]
-
-
-# Real processes and real signals ------------------------------------------------------------------------------------
-
-DRIVER = """
-import sys
-from pathlib import Path
-from aerodet.errors import AerodetError
-from aerodet.pipelines import _process, run_local
-
-_process.GRACE_SECONDS = 1.0
-try:
-    run_local(Path(sys.argv[1]), {"ledger": sys.argv[2], "mode": sys.argv[3]}, Path(sys.argv[4]))
-except AerodetError as error:
-    print(error)
-    sys.exit(error.exit_code)
-"""
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-def wait_for(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def start(package, ledger, tmp_path):
-    started = []
-
-    def _start(mode):
-        command = [sys.executable, "-c", DRIVER, str(package), str(ledger), mode, str(tmp_path / "run")]
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env={**os.environ, "TMPDIR": str(tmp_path)},
-        )
-        started.append(process)
-        pids = Path(f"{ledger}.pids")
-        wait_for(lambda: pids.exists() and pids.read_text().endswith("\n"))
-        stage_pids = [int(pid) for pid in pids.read_text().split()]
-        started.extend(stage_pids)
-        return process, stage_pids
-
-    yield _start
-    for process in started:
-        if isinstance(process, int):
-            if alive(process):
-                os.kill(process, signal.SIGKILL)
-        else:
-            process.kill()
-            process.communicate()
-
-
-@pytest.mark.parametrize(
-    ("number", "mode", "status"),
-    [(signal.SIGINT, "sleep", 130), (signal.SIGTERM, "sleep", 143), (signal.SIGTERM, "sleep stubbornly", 143)],
-)
-def test_a_signal_stops_the_stage_and_its_children_and_the_run_resumes(
-    package, ledger, tmp_path, start, number, mode, status
-):
-    process, pids = start(mode)
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=20)
-
-    assert process.returncode == status
-    assert not any(alive(pid) for pid in pids)
-    assert "the run was stopped in stage shout" in output
-    assert not list(tmp_path.glob("aerodet-*"))
-    assert f"aerodet run --resume {tmp_path / 'run'}" in output
-    record = RunRecord.read(tmp_path / "run")
-    assert (record.state, record.stage("shout").state) == ("STOPPED", "STOPPED")
-
-    torn = tmp_path / "run" / "artifacts" / "shout" / ".out.7.partial"
-    torn.mkdir(parents=True)
-    Path(f"{ledger}.mended").touch()
-    record = go(package, ledger, tmp_path / "run", mode=mode)
-    assert record.state == "SUCCEEDED"
-    assert record.stage("write").kept
-    assert not torn.exists()
-
-
-def test_a_second_signal_does_not_wait_for_a_stubborn_stage(start, monkeypatch):
-    process, pids = start("sleep stubbornly")
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    began = time.monotonic()
-    process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert time.monotonic() - began < 0.8
-    assert not any(alive(pid) for pid in pids)
-
-
-def test_a_stage_that_outlives_a_killed_runner_holds_the_folder(package, ledger, tmp_path, start):
-    process, pids = start("sleep")
-    process.kill()
-    process.communicate()
-    assert is_running(tmp_path / "run")
-    with pytest.raises(UserError, match="is in use by stage shout, process"):
-        go(package, ledger, tmp_path / "run", mode="sleep")
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not is_running(tmp_path / "run"))
-    Path(f"{ledger}.mended").touch()
-    assert go(package, ledger, tmp_path / "run", mode="sleep").state == "SUCCEEDED"
-
-
-def test_a_stop_leaves_the_signal_handlers_as_they_were(package, ledger, tmp_path):
-    before = signal.getsignal(signal.SIGTERM)
-
-    class Stopping(QuietDisplay):
-        def started(self, stage):
-            if stage == "write":
-                os.kill(os.getpid(), signal.SIGTERM)
-
-    with pytest.raises(StoppedError) as caught:
-        go(package, ledger, tmp_path / "run", Stopping())
-    assert caught.value.exit_code == 143
-    assert signal.getsignal(signal.SIGTERM) is before
