@@ -233,7 +233,7 @@ def _write_page(page: Path, sets: dict[str, Images], result: Audit, model: Path 
 
         predictor, settings, _ = open_detector(model)
         for name, images in sets.items():
-            truth = [(record.boxes, record.labels) for record in images.records]
+            truth = [record.truth for record in images.records]
             doubts += draw_doubts(name, images, rank_suspects(truth, detect_frames(predictor, images, settings)))
     render_audit(result.to_dict(), page, sorted(doubts, key=lambda doubt: -doubt.suspect.doubt))
 

@@ -68,7 +68,7 @@ def trained(
     scores = {}
     for name, groups in places.items():
         chosen = [n for n, record in enumerate(test.records) if record.group in groups]
-        truth = [(test.records[n].boxes, test.records[n].labels) for n in chosen]
+        truth = [test.records[n].truth for n in chosen]
         ap = coco_ap(truth, [found[n] for n in chosen], len(test.classes))
         scores[name] = (100 * ap.ap50, 100 * ap.ap75)
     return Score(scores, seconds)

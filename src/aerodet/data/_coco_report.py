@@ -25,7 +25,8 @@ class CocoReport:
         slivers: boxes left out because a side is under ``min_side``.
         duplicates: boxes of an object that another box of its class labels already (IoU 0.5 or more).
         duplicates_merged: they were left out (``duplicates="merge"``).
-        crowds: annotations of whole crowds, left out because they bound no single object.
+        crowds: annotations of whole crowds, which bound no single object: where they are of a wanted class their
+            regions are neither object nor background.
         other_categories: annotations left out by the name of their category, which was not asked for.
         assumed: annotations without a category, read as the one class asked for (``on_bad_entry="fix"``).
         uncategorised: annotations left out because they have no category, or one that the file does not define.
@@ -92,7 +93,7 @@ class CocoReport:
             f"{self.slivers} boxes with too short a side were left out": self.slivers,
             f"{self.duplicates} boxes label an object a second time and were "
             + ("left out" if self.duplicates_merged else "kept"): self.duplicates,
-            f"{self.crowds} crowd annotations were left out": self.crowds,
+            f"{self.crowds} crowd annotations are neither objects nor background": self.crowds,
             f"{self.assumed} boxes without a category were read as the one class": self.assumed,
             f"{self.uncategorised} boxes without a category that the file defines were left out": self.uncategorised,
             f"{self.strays} boxes of images that the file does not list or that were left out are left out too": (

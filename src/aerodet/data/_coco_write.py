@@ -108,6 +108,15 @@ def _annotations(record: ImageRecord, first: int) -> Iterator[dict[str, Any]]:
             "bbox": [x1, y1, x2 - x1, y2 - y1],
             "iscrowd": 0,
         }
+    for number, (x1, y1, x2, y2) in enumerate(record.ignored.tolist(), start=first + len(record.boxes)):
+        yield {
+            "area": (x2 - x1) * (y2 - y1),
+            "id": number,
+            "image_id": record.id,
+            "category_id": 1,  # COCO wants one; it stands for all
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "iscrowd": 1,
+        }
 
 
 def _categories(classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -100,7 +100,7 @@ def read_coco(
     report = CocoReport(str(file.path), annotations=len(file.annotations))
     classes_of = match_classes(file, classes, on_bad_entry)
     listed = list_images(file, ImageFinder(file.path, images, split), on_bad_entry, report)
-    wanted = _wanted(file, listed, classes_of, on_bad_entry, report)
+    wanted, crowds = _wanted(file, listed, classes_of, on_bad_entry, report)
     boxes, kept = _usable_boxes(file, listed, wanted, on_bad_box, min_side, report)
     wanted, boxes = _settle_duplicates(file, listed, wanted[kept], boxes[kept], duplicates, report)
     report.boxes = len(boxes)
@@ -112,7 +112,8 @@ def read_coco(
         raise DataError(
             f"{file.path} has no usable box of {', '.join(classes_of.names)}; give a file with annotations of it"
         )
-    return CocoSource(classes_of.names, _records(listed, wanted, boxes, report), listed.paths, report)
+    records = _records(listed, wanted, boxes, _ignored(file, listed, crowds), report)
+    return CocoSource(classes_of.names, records, listed.paths, report)
 
 
 def group_of(file_name: str, stated: Any = None) -> str:
@@ -124,9 +125,16 @@ def group_of(file_name: str, stated: Any = None) -> str:
     return tile[1] if tile else stem
 
 
-def _wanted(file: CocoFile, listed: ImageList, classes: Classes, policy: Policy, report: CocoReport) -> _Wanted:
-    """Choose the annotations of wanted classes that bound single objects; the others are counted."""
+def _wanted(
+    file: CocoFile, listed: ImageList, classes: Classes, policy: Policy, report: CocoReport
+) -> tuple[_Wanted, list[tuple[int, int]]]:
+    """Choose the annotations of wanted classes that bound single objects; the others are counted.
+
+    Returns:
+        Them, and (place in the file, place of the image) of those that bound crowds.
+    """
     others: Counter[str] = Counter()
+    crowds: list[tuple[int, int]] = []
     columns = array("q"), array("q"), array("q")  # a list of tuples would take ten times the memory
     keep_index, keep_place, keep_label = (column.append for column in columns)
 
@@ -149,6 +157,8 @@ def _wanted(file: CocoFile, listed: ImageList, classes: Classes, policy: Policy,
             report.strays += 1
         elif annotation.iscrowd:
             report.crowds += 1
+            if key in classes.labels:
+                crowds.append((index, place))
         elif key in classes.labels:
             keep(index, place, classes.labels[key])
         elif key in classes.others:
@@ -161,7 +171,18 @@ def _wanted(file: CocoFile, listed: ImageList, classes: Classes, policy: Policy,
         else:
             report.uncategorised += 1
     report.other_categories = dict(others)
-    return _Wanted(*(np.array(column, np.int64) for column in columns))
+    return _Wanted(*(np.array(column, np.int64) for column in columns)), crowds
+
+
+def _ignored(file: CocoFile, listed: ImageList, crowds: Sequence[tuple[int, int]]) -> dict[int, list[list[float]]]:
+    """Return the crowds' boxes, inside their frames, by the place of their image."""
+    found: dict[int, list[list[float]]] = {}
+    xywh = file.boxes() if crowds else np.zeros((0, 4))
+    for index, place in crowds:
+        checked = check_boxes(xywh[index][None], np.array([listed.sizes[place]], np.float64))
+        if not checked.lost[0]:
+            found.setdefault(place, []).append(checked.xyxy[0].tolist())
+    return found
 
 
 def _no_category(file: CocoFile, index: int, category: Any) -> str:
@@ -244,7 +265,13 @@ def _bad_box(file: CocoFile, listed: ImageList, wanted: _Wanted, checked: Checke
     )
 
 
-def _records(listed: ImageList, wanted: _Wanted, boxes: NDArray[np.float32], report: CocoReport) -> list[ImageRecord]:
+def _records(
+    listed: ImageList,
+    wanted: _Wanted,
+    boxes: NDArray[np.float32],
+    ignored: Mapping[int, list[list[float]]],
+    report: CocoReport,
+) -> list[ImageRecord]:
     order = np.argsort(wanted.image, kind="stable")
     counts = np.bincount(wanted.image, minlength=len(listed.entries))
     ends = np.cumsum(counts)
@@ -267,6 +294,7 @@ def _records(listed: ImageList, wanted: _Wanted, boxes: NDArray[np.float32], rep
                 boxes=boxes[own],
                 labels=labels[own],
                 attributes=attributes,
+                ignored=np.array(ignored.get(number, []), np.float32),
             )
         )
     return records

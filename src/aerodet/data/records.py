@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from aerodet.data.pixels import decode_image
 from aerodet.errors import DataError
 
-__all__ = ["Boxes", "ImageFiles", "ImageRecord", "Images", "Labels", "Pixels"]
+__all__ = ["IGNORED", "Boxes", "ImageFiles", "ImageRecord", "Images", "Labels", "Pixels"]
 
 Boxes = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
+IGNORED = -2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +36,8 @@ class ImageRecord:
         labels: int64 [N], indices into the set's classes.
         attributes: further fields, such as the frame that a tile was cut from; JSON values only.
         details: further fields of each box, such as its mask; JSON values only. Empty, or one a box.
+        ignored: float32 [K, 4], regions that are neither object nor background, such as the tip of a wing whose
+            aircraft is in the next tile, or a crowd (COCO's ``iscrowd``, KITTI's DontCare).
     """
 
     id: int
@@ -46,6 +49,7 @@ class ImageRecord:
     labels: Labels = field(default_factory=lambda: np.zeros(0, np.int64))
     attributes: Mapping[str, Any] = field(default_factory=dict)
     details: Sequence[Mapping[str, Any]] = ()
+    ignored: Boxes = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
     def __post_init__(self) -> None:
         boxes = np.asarray(self.boxes, np.float32).reshape(-1, 4)
@@ -56,6 +60,13 @@ class ImageRecord:
             raise ValueError(f"{self.file_name}: {len(boxes)} boxes but details of {len(self.details)}")
         object.__setattr__(self, "boxes", boxes)
         object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "ignored", np.asarray(self.ignored, np.float32).reshape(-1, 4))
+
+    @property
+    def truth(self) -> tuple[Boxes, Labels]:
+        """The boxes and their labels, followed by the ignored regions, whose label is -2."""
+        labels = np.concatenate([self.labels, np.full(len(self.ignored), IGNORED)])
+        return np.concatenate([self.boxes, self.ignored]), labels
 
     @property
     def stem(self) -> str:

@@ -293,8 +293,12 @@ def _read_records(document: Mapping[str, Any]) -> list[ImageRecord]:
     boxes: dict[int, list[list[float]]] = {entry["id"]: [] for entry in document["images"]}
     labels: dict[int, list[int]] = {entry["id"]: [] for entry in document["images"]}
     details: dict[int, list[dict[str, Any]]] = {entry["id"]: [] for entry in document["images"]}
+    ignored: dict[int, list[list[float]]] = {entry["id"]: [] for entry in document["images"]}
     for annotation in document["annotations"]:
         x, y, w, h = annotation["bbox"]
+        if annotation["iscrowd"]:
+            ignored[annotation["image_id"]].append([x, y, x + w, y + h])
+            continue
         boxes[annotation["image_id"]].append([x, y, x + w, y + h])
         labels[annotation["image_id"]].append(annotation["category_id"] - 1)
         details[annotation["image_id"]].append(_details(annotation))
@@ -309,6 +313,7 @@ def _read_records(document: Mapping[str, Any]) -> list[ImageRecord]:
             labels=np.array(labels[entry["id"]], np.int64),
             attributes={key: value for key, value in entry.items() if key not in _OWN_KEYS},
             details=details[entry["id"]] if any(details[entry["id"]]) else (),
+            ignored=np.array(ignored[entry["id"]], np.float32),
         )
         for entry in document["images"]
     ]

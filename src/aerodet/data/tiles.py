@@ -119,8 +119,9 @@ def tile_frame(
         min_visible: a box is left out of a tile that shows less than this share of its area.
         min_side: a box is left out of a tile where its shorter side is under this, pixels of the tile.
         truncated: what becomes of boxes that the tile cuts. ``keep`` takes those of which it shows ``min_visible``,
-            ``drop`` none. What is left out is still to be seen and teaches the network to overlook its like; ``blank``
-            keeps as ``keep`` does and paints over the rest in the tile's mean colour.
+            ``drop`` none. What is left out is still to be seen, and becomes an ignored region of the tile; ``blank``
+            keeps as ``keep`` does and paints over the rest in the tile's mean colour, for trainers that know no such
+            regions.
         keep_empty: share of the tiles without boxes that is kept, drawn with ``generator``.
         generator: needed where ``keep_empty`` is under 1.
         first_id: id of the first tile; the next ones follow.
@@ -134,7 +135,7 @@ def tile_frame(
         SpecError: an option is out of its limits.
     """
     _check_options(scale, min_visible, keep_empty)
-    frame, boxes = _resized(image, record.boxes, scale)
+    frame, boxes, regions = _resized(image, record, scale)
     height, width = frame.shape[:2]
     report = TileReport(frames=1, frame_boxes=len(boxes))
     seen = np.zeros(len(boxes), bool)
@@ -145,7 +146,8 @@ def tile_frame(
         visible = (share > 0) & (share >= min_visible - 1e-6) & (_shorter_side(inside) >= min_side)
         if truncated == "drop":
             visible &= share >= 1 - 1e-6
-        report.slivers += int(((share > 0) & ~visible).sum())
+        hidden = inside[(share > 0) & ~visible]
+        report.slivers += len(hidden)
         seen |= visible
         empty = not visible.any()
         if empty and keep_empty < 1 and not (generator is not None and generator.random() < keep_empty):
@@ -164,10 +166,11 @@ def tile_frame(
             boxes=inside[visible],
             labels=record.labels[visible],
             attributes={**record.attributes, **origin},
+            ignored=_ignored(regions, x, y, size, np.zeros_like(hidden) if truncated == "blank" else hidden),
         )
         pixels = _cut(frame, x, y, size)
         if truncated == "blank":
-            report.blanked += _blank(pixels, inside[(share > 0) & ~visible], inside[visible])
+            report.blanked += _blank(pixels, hidden, inside[visible])
         tiles.append(Tile(tile, pixels))
     report.tiles = len(tiles)
     report.lost = int((~seen).sum())
@@ -245,14 +248,16 @@ def _check_options(scale: float, min_visible: float, keep_empty: float) -> None:
         raise SpecError(f"keep_empty {keep_empty} must lie between 0 and 1, a share of the empty tiles")
 
 
-def _resized(image: Pixels, boxes: Boxes, scale: float) -> tuple[Pixels, Boxes]:
+def _resized(image: Pixels, record: ImageRecord, scale: float) -> tuple[Pixels, Boxes, Boxes]:
+    """Return the frame's pixels, boxes and ignored regions."""
     if scale == 1:
-        return image, boxes
+        return image, record.boxes, record.ignored
     height, width = image.shape[:2]
     target = (max(1, round(width * scale)), max(1, round(height * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     ratio = np.array([target[0] / width, target[1] / height] * 2, np.float32)
-    return np.asarray(cv2.resize(image, target, interpolation=how), np.uint8), boxes * ratio
+    resized = np.asarray(cv2.resize(image, target, interpolation=how), np.uint8)
+    return resized, record.boxes * ratio, record.ignored * ratio
 
 
 def _clip_to_tile(boxes: Boxes, x: int, y: int, size: int) -> tuple[Boxes, NDArray[np.float64]]:
@@ -260,6 +265,12 @@ def _clip_to_tile(boxes: Boxes, x: int, y: int, size: int) -> tuple[Boxes, NDArr
     inside = np.clip(boxes - np.array([x, y, x, y], np.float32), 0, np.float32(size))
     whole = np.maximum(_area(boxes), 1e-12)
     return inside, _area(inside) / whole
+
+
+def _ignored(regions: Boxes, x: int, y: int, size: int, hidden: Boxes) -> Boxes:
+    """Return a frame's ignored regions and the parts of objects without a label, in a tile's pixels."""
+    every = np.concatenate([_clip_to_tile(regions, x, y, size)[0], hidden])
+    return every[_shorter_side(every) > 0]
 
 
 def _area(boxes: Boxes) -> NDArray[np.float64]:

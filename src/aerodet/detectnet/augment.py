@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from aerodet.detectnet.device import send
+from aerodet.detectnet.targets import IGNORED
 
 __all__ = ["AugmentOptions", "Augmenter", "Changes", "change_images", "clip_boxes", "color_matrix", "move_boxes"]
 
@@ -89,18 +90,18 @@ def clip_boxes(
 
     Args:
         boxes: [N, M, 4] x1, y1, x2, y2 in pixels.
-        labels: [N, M], -1 for padding.
+        labels: [N, M], -1 for padding, -2 for regions to ignore.
         size: (H, W) of the frame.
         min_visible: least share of a box's area inside the frame.
 
     Returns:
-        Clipped boxes, and labels with -1 for the boxes left out.
+        Clipped boxes, and labels with -2 for the boxes left out: what is seen of them is no background.
     """
     x, y = boxes[..., 0::2].clamp(0, size[1]), boxes[..., 1::2].clamp(0, size[0])
     clipped = torch.stack([x, y], dim=-1).flatten(-2)
     whole = (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)
     seen = (clipped[..., 2:] - clipped[..., :2]).prod(dim=-1)
-    return clipped, labels.masked_fill(seen < min_visible * whole, -1)
+    return clipped, labels.masked_fill((seen < min_visible * whole) & (labels >= 0), IGNORED)
 
 
 class Changes(NamedTuple):

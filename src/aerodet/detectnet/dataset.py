@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     Attributes:
         images: [N, 3, H, W] uint8; see :func:`in_unit`.
         boxes: [N, M, 4] float32, x1, y1, x2, y2 in pixels, padded with zeros.
-        labels: [N, M] int64, -1 for padding.
+        labels: [N, M] int64, -1 for padding, -2 for regions to ignore.
     """
 
     images: Tensor
@@ -137,7 +137,7 @@ class TrainingSet:
             if self._cache is not None
             else send(torch.stack(list(self._decode(indices))), self._device)
         )
-        most = max((len(self._record(i).boxes) for i in indices), default=0)  # the rest is padding in all of them
+        most = max((self._counts[i] for i in indices), default=0)  # the rest is padding in all of them
         if self._device.type == "cuda":
             most = max(_GPU_BOXES, 1 << (most - 1).bit_length())
         return Batch(images, self.boxes[at, :most], self.labels[at, :most])
@@ -190,16 +190,15 @@ class TrainingSet:
     def _annotations(self) -> tuple[Tensor, Tensor]:
         """Return the padded boxes [N, M, 4] and labels [N, M] of all pictures, on the device."""
         records = [self._record(index) for index in range(len(self._items))]
-        most = max((len(r.boxes) for r in records), default=0)
+        self._counts = [len(record.boxes) + len(record.ignored) for record in records]
+        most = max(self._counts, default=0)
         boxes = np.zeros((len(records), most, 4), np.float32)
         labels = np.full((len(records), most), -1, np.int64)
-        for at, record in enumerate(records):
-            scaled = record.boxes
+        for at, (record, count) in enumerate(zip(records, self._counts, strict=True)):
+            boxes[at, :count], labels[at, :count] = record.truth
             if self._resize:
                 factor = [self._size[1] / record.width, self._size[0] / record.height] * 2
-                scaled = scaled * np.array(factor, np.float32)
-            boxes[at, : len(scaled)] = scaled
-            labels[at, : len(scaled)] = record.labels
+                boxes[at, :count] *= np.array(factor, np.float32)
         return torch.from_numpy(boxes).to(self._device), torch.from_numpy(labels).to(self._device)
 
 

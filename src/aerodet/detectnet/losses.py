@@ -44,14 +44,14 @@ def cov_loss(predicted: Tensor, target: Tensor, foreground_weight: Tensor) -> Te
 
     Args:
         predicted: [N, C, h, w] in 0..1.
-        target: [N, C, h, w] in 0..1.
+        target: [N, C, h, w] in 0..1; a cell under 0 counts neither way.
         foreground_weight: [C]; cells whose target is above 0.5 weigh this, all others one minus it.
 
     Returns:
         [C], the mean over images and cells.
     """
     foreground = foreground_weight.view(1, -1, 1, 1)
-    weight = torch.where(target > 0.5, foreground, 1 - foreground)
+    weight = torch.where(target > 0.5, foreground, 1 - foreground) * (target >= 0)
     entropy = target * torch.log(predicted + _EPSILON) + (1 - target) * torch.log(1 - predicted + _EPSILON)
     return -(weight * entropy).mean(dim=(0, 2, 3))
 

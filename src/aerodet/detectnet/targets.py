@@ -1,8 +1,9 @@
 """Training targets: coverage ellipses and box distances on the stride-16 grid.
 
 Coverage is a flat, anti-aliased ellipse (16 samples a cell) around the box centre, inside a dead zone that other boxes
-may not cover. Source: ``nvidia_tao_tf1/cv/detectnet_v2/rasterizers/bbox_rasterizer.py``,
-``core/lib/rasterize_bbox/rasterize_bbox.h`` and ``objectives/bbox_objective.py``.
+may not cover. Regions to ignore, which TAO has not, are kept out of the coverage loss.
+Source: ``nvidia_tao_tf1/cv/detectnet_v2/rasterizers/bbox_rasterizer.py``, ``core/lib/rasterize_bbox/rasterize_bbox.h``
+and ``objectives/bbox_objective.py``.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from torch import Tensor
 
 from aerodet.detectnet.model import STRIDE
 
-__all__ = ["ClassShape", "TargetMaker", "Targets", "encode"]
+__all__ = ["IGNORED", "ClassShape", "TargetMaker", "Targets", "encode"]
 
 _SAMPLES = 4  # per side of a cell
 _MIN_RADIUS = 0.1  # cells
+IGNORED = -2  # the label of a region that is neither object nor background
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Targets(NamedTuple):
     """What the losses compare with; all float32 on the device of the boxes.
 
     Attributes:
-        cov: coverage, [N, C, h, w], 0..1.
+        cov: coverage, [N, C, h, w], 0..1; -1 where a cell's centre lies in a region to ignore and no object covers it.
         cov_norm: coverage divided by the ellipse's area, [N, C, h, w]: the weight of the box loss.
         bbox: encoded left, top, right, bottom distances, [N, 4C, h, w].
     """
@@ -117,7 +119,7 @@ class TargetMaker:
 
         Args:
             boxes: [N, M, 4] x1, y1, x2, y2 in pixels, padded.
-            labels: [N, M] class indices, -1 for padding.
+            labels: [N, M] class indices, -1 for padding, -2 for regions to ignore.
         """
         order = boxes[..., 3].argsort(dim=1, stable=True)
         boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
@@ -136,7 +138,18 @@ class TargetMaker:
             won = (dead[:, k, None] >= best) & own_class[:, k, :, None, None]
             best = torch.where(won, share[:, k, None], best)
             owner.masked_fill_(won, k)
-        return self._collect(boxes, best, owner, ellipses)
+        targets = self._collect(boxes, best, owner, ellipses)
+        ignored = self._regions(boxes, labels == IGNORED)[:, None] & (best == 0)
+        return targets._replace(cov=best.masked_fill(ignored, -1))
+
+    def _regions(self, boxes: Tensor, chosen: Tensor) -> Tensor:
+        """Return which cells have their centre in one of the chosen boxes, bool [N, h, w]."""
+        h, w = self.grid
+        x = (torch.arange(w, device=boxes.device) + 0.5) * STRIDE
+        y = (torch.arange(h, device=boxes.device) + 0.5) * STRIDE
+        columns = (x >= boxes[..., 0, None]) & (x < boxes[..., 2, None]) & chosen[..., None]  # [N, M, w]
+        rows = (y >= boxes[..., 1, None]) & (y < boxes[..., 3, None])  # [N, M, h]
+        return (rows[..., None] & columns[:, :, None]).any(dim=1)
 
     def _ellipses(self, boxes: Tensor, labels: Tensor) -> _Ellipses:
         self._shapes = self._shapes.to(boxes.device)  # once: a copy waits for the device

@@ -328,7 +328,7 @@ class _Loop:
         predictor = TorchPredictor(self.model, self.device)
         truth, found = [], []
         for source, indices in self.job.validation:
-            truth += [(source.records[i].boxes, source.records[i].labels) for i in indices]
+            truth += [source.records[i].truth for i in indices]
             found += detect(predictor, source, self.settings, indices=indices, show=False)
         return 100 * coco_ap(truth, found, len(self.settings.classes)).ap50
 

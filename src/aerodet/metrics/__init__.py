@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aerodet.metrics.coco import CocoResult, Curve, SizeSlice, coco_ap, coco_results
-from aerodet.metrics.detections import Detections, Truth
+from aerodet.metrics.detections import Detections, Truth, share_inside
 from aerodet.metrics.suspects import Suspect, rank_suspects
 from aerodet.metrics.tao import BoxLimits, TaoResult, tao_ap
 
@@ -19,5 +19,6 @@ __all__ = [
     "coco_ap",
     "coco_results",
     "rank_suspects",
+    "share_inside",
     "tao_ap",
 ]

@@ -63,7 +63,8 @@ def coco_ap(truth: Sequence[Truth], detections: Sequence[Detections], num_classe
     """Measure detections the COCO way: greedy matching, 101 recall points, at most 100 detections an image.
 
     Args:
-        truth: one pair of boxes (float32 [N, 4], pixels) and labels (int64 [N]) an image.
+        truth: one pair of boxes (float32 [N, 4], pixels) and labels (int64 [N]) an image; regions to ignore are crowds
+            of every class.
         detections: one an image, in the same order.
         num_classes: number of classes; classes without true boxes do not enter the means.
 
@@ -76,9 +77,8 @@ def coco_ap(truth: Sequence[Truth], detections: Sequence[Detections], num_classe
     Source: pycocotools ``COCOeval`` with ``iouType="bbox"``.
     """
     check_pairs(truth, detections, num_classes)
-    boxes = _to_xywh(np.concatenate([boxes for boxes, _ in truth]))
-    areas = boxes[:, 2] * boxes[:, 3]
-    precision = _precision(_dataset(truth, boxes, areas, num_classes), detections)
+    dataset, areas = _dataset(truth, num_classes)
+    precision = _precision(dataset, detections)
     every, at_50 = precision[:, :, :, 0], precision[_AT_50]
     counts = np.histogram(areas, (-np.inf, SMALL, MEDIUM, np.inf))[0].tolist()
     return CocoResult(
@@ -107,20 +107,32 @@ def coco_results(image_ids: Sequence[int], detections: Sequence[Detections]) -> 
     ]
 
 
-def _dataset(truth: Sequence[Truth], boxes: NDArray[np.float64], areas: NDArray[np.float64], num_classes: int) -> COCO:
-    """Return the truth in hotcoco's form; image ids are places in the list, category ids are labels."""
+def _dataset(truth: Sequence[Truth], num_classes: int) -> tuple[COCO, NDArray[np.float64]]:
+    """Return the truth in hotcoco's form, and the areas of the boxes that count.
+
+    Image ids are places in the list, category ids are labels; a region to ignore is a crowd of each class.
+    """
     from hotcoco import COCO
 
-    return COCO.from_arrays(
+    images = np.repeat(np.arange(len(truth)), [len(labels) for _, labels in truth])
+    labels = np.concatenate([labels for _, labels in truth])
+    boxes = _to_xywh(np.concatenate([boxes for boxes, _ in truth]))
+    times = np.where(labels < 0, num_classes, 1)
+    crowd = np.repeat(labels < 0, times)
+    images, labels, boxes = (np.repeat(column, times, axis=0) for column in (images, labels, boxes))
+    labels[crowd] = np.tile(np.arange(num_classes), int(crowd.sum()) // num_classes)
+    areas = boxes[:, 2] * boxes[:, 3]
+    dataset = COCO.from_arrays(
         [{"id": i, "width": 1, "height": 1, "file_name": ""} for i in range(len(truth))],  # sizes are not used
         [{"id": label, "name": str(label)} for label in range(num_classes)],
-        np.repeat(np.arange(len(truth)), [len(labels) for _, labels in truth]),
-        np.concatenate([labels for _, labels in truth]),
+        images,
+        labels,
         boxes,
         ids=np.arange(1, len(boxes) + 1),
         area=areas,
-        iscrowd=np.zeros(len(boxes), int),
+        iscrowd=crowd.astype(int),
     )
+    return dataset, areas[~crowd]
 
 
 def _precision(dataset: COCO, detections: Sequence[Detections]) -> NDArray[np.float64]:

@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from aerodet.errors import DataError
 
-__all__ = ["Detections", "Truth", "check_pairs"]
+__all__ = ["Detections", "Truth", "check_pairs", "share_inside"]
 
 Truth = tuple[NDArray[np.float32], NDArray[np.int64]]
-"""An image's true boxes, float32 [N, 4] x1, y1, x2, y2 in pixels, and their labels, int64 [N]."""
+"""An image's true boxes, float32 [N, 4] x1, y1, x2, y2 in pixels, and their labels, int64 [N].
+
+A label under 0 is a region to ignore: what is found there is neither right nor wrong. TAO knows none, and COCO calls it
+a crowd: of a detection the larger part lies in it.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,10 +68,20 @@ def check_pairs(truth: Sequence[Truth], detections: Sequence[Detections], num_cl
     """
     if len(truth) != len(detections):
         raise ValueError(f"truth of {len(truth)} images, detections of {len(detections)}")
-    if not any(len(boxes) for boxes, _ in truth):
+    if not any((labels >= 0).any() for _, labels in truth):
         raise DataError(
             f"the {len(truth)} test images have no box, so there is nothing to measure; give a test set that has some"
         )
-    for labels in (*(labels for _, labels in truth), *(found.labels for found in detections)):
+    for labels in (*(labels[labels >= 0] for _, labels in truth), *(found.labels for found in detections)):
         if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
             raise ValueError(f"a label lies outside 0 to {num_classes - 1}")
+
+
+def share_inside(boxes: NDArray[np.float32], regions: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the largest share of each box's area that lies inside one of the regions, float64 [N]."""
+    if not len(boxes) or not len(regions):
+        return np.zeros(len(boxes))
+    a, b = boxes.astype(np.float64)[:, None], regions.astype(np.float64)[None]
+    sides = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0)
+    areas = np.maximum((a[..., 2:] - a[..., :2]).prod(axis=-1), 1e-9)
+    return np.asarray((sides.prod(axis=-1) / areas).max(axis=1))

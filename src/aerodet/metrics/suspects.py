@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aerodet.metrics.detections import Detections, Truth
+from aerodet.metrics.detections import Detections, Truth, share_inside
 
 __all__ = ["Suspect", "rank_suspects"]
 
@@ -65,6 +65,8 @@ def rank_suspects(truth: Sequence[Truth], detections: Sequence[Detections]) -> l
 
 
 def _of_image(image: int, boxes: NDArray[np.float32], labels: NDArray[np.int64], seen: Detections) -> list[Suspect]:
+    ignored = share_inside(seen.boxes, boxes[labels < 0]) >= _SAME
+    boxes, labels = boxes[labels >= 0], labels[labels >= 0]
     scores = np.minimum(seen.scores.astype(np.float64), 1.0)
     overlap = _iou(seen.boxes, boxes)
     taken = np.full(len(boxes), -1, np.int64)
@@ -74,7 +76,7 @@ def _of_image(image: int, boxes: NDArray[np.float32], labels: NDArray[np.int64],
         best = int(free.argmax()) if len(boxes) else -1
         if best >= 0 and free[best] >= _SAME:
             taken[best] = index
-        elif not len(boxes) or overlap[index].max() < _NEAR:
+        elif not ignored[index] and (not len(boxes) or overlap[index].max() < _NEAR):
             box, label = _corners(seen.boxes[index]), int(seen.labels[index])
             suspects.append(Suspect(image, "unlabelled", float(scores[index]), box, None, label, label))
     for number, index in enumerate(taken.tolist()):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from aerodet.metrics import Detections, Truth
+from aerodet.metrics import Detections, Truth, share_inside
 
 __all__ = ["Matches", "ap50", "draws", "match"]
 
@@ -60,7 +60,7 @@ def match(
         truth: one pair of boxes (float32 [N, 4], pixels) and labels (int64 [N]) an image.
         detections: one an image, in the same order.
         num_classes: number of classes.
-        chosen: which true boxes count; all when None.
+        chosen: which true boxes count, regions to ignore not among them; all when None.
         area: false alarms of another size, square pixels, are left out, as COCO does for its sizes.
 
     Returns:
@@ -130,12 +130,13 @@ def _match_class(
     images, rights, scores = [], [], []
     boxes = np.zeros(len(truth), np.int64)
     for index, ((true, labels), found) in enumerate(zip(truth, detections, strict=True)):
-        wanted = labels == label
-        counts = np.ones(int(wanted.sum()), bool) if chosen is None else chosen[index][wanted]
+        wanted, ignored = labels == label, true[labels < 0]
+        counts = np.ones(int(wanted.sum()), bool) if chosen is None else chosen[index][wanted[labels >= 0]]
         boxes[index] = counts.sum()
         mine = np.flatnonzero(found.labels == label)
         mine = mine[np.argsort(-found.scores[mine], kind="stable")][:_MOST]
         taken = _match_image(found.boxes[mine], true[wanted], counts)
+        taken[(taken == 0) & (share_inside(found.boxes[mine], ignored) >= _IOU)] = -1
         if area is not None:
             sizes = _areas(found.boxes[mine].astype(np.float64))
             taken[(taken == 0) & ((sizes < area[0]) | (sizes >= area[1]))] = -1

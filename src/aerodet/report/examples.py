@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aerodet.errors import DataError
 from aerodet.files import read_json
-from aerodet.metrics import Detections
+from aerodet.metrics import Detections, share_inside
 from aerodet.report.data import Example
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def match_detections(
 ) -> tuple[list[Match], float]:
     """Match each image's detections to its true boxes: highest score first, each true box once, classes apart.
 
+    Detections in regions to ignore are left out, unless they found a true box.
+
     Args:
         truth: one record an image.
         detections: of the same images, in the same order.
@@ -105,13 +107,17 @@ def match_detections(
         One match an image, and the threshold.
     """
     raw = [_greedy(record, found) for record, found in zip(truth, detections, strict=True)]
+    counts = [
+        (assigned >= 0) | (share_inside(found.boxes, record.ignored) < IOU)
+        for record, found, assigned in zip(truth, detections, raw, strict=True)
+    ]
     if threshold is None:
-        scores = np.concatenate([d.scores for d in detections] or [np.zeros(0, np.float32)])
-        hits = np.concatenate([assigned >= 0 for assigned in raw] or [np.zeros(0, bool)])
+        scores = np.concatenate([d.scores[c] for d, c in zip(detections, counts, strict=True)] or [np.zeros(0)])
+        hits = np.concatenate([a[c] >= 0 for a, c in zip(raw, counts, strict=True)] or [np.zeros(0, bool)])
         threshold = _best_threshold(scores, hits, sum(len(r.boxes) for r in truth))
     matches = []
-    for index, (record, found, assigned) in enumerate(zip(truth, detections, raw, strict=True)):
-        kept = found.scores >= threshold
+    for index, (record, found, assigned, counted) in enumerate(zip(truth, detections, raw, counts, strict=True)):
+        kept = (found.scores >= threshold) & counted
         taken = np.isin(np.arange(len(record.boxes)), assigned[kept])
         matches.append(Match(index, found.boxes[kept], assigned[kept] >= 0, record.boxes, taken))
     return matches, threshold

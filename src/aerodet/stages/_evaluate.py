@@ -84,7 +84,7 @@ def benchmark(
 
 def measure(images: ImageSet, found: list[Detections], settings: Settings) -> dict[str, Any]:
     """Return the content of ``evaluation.json``: average precisions in percent, the curve and the size slices."""
-    truth = [(record.boxes, record.labels) for record in images.records]
+    truth = [record.truth for record in images.records]
     classes, e = settings.classes, settings.evaluation
     coco = coco_ap(truth, found, len(classes))
     sample = tao_ap(truth, found, len(classes), "sample", min_overlap=e.min_overlap, limits=e.limits)
@@ -102,7 +102,7 @@ def measure(images: ImageSet, found: list[Detections], settings: Settings) -> di
             "precision": [round(float(x), 6) for x in coco.curve.precision],
         },
         "images": len(truth),
-        "boxes": sum(len(b) for b, _ in truth),
+        "boxes": sum(len(record.boxes) for record in images.records),
     }
 
 

@@ -81,7 +81,7 @@ def gate(
     del run_id
     images = ImageSet(test)
     result = judge(
-        [(record.boxes, record.labels) for record in images.records],
+        [record.truth for record in images.records],
         len(images.classes),
         read_detections(evaluation / "detections.json", images.records),
         read_detections(parent / "detections.json", images.records),

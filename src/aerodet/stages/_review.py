@@ -42,7 +42,7 @@ def review(*, real: Path, test: Path, audit: Path, model: Path, review: Path, pa
     doubts, entries = [], []
     for name, folder in (("test", test), ("real", real)):
         images = ImageSet(folder)
-        truth = [(record.boxes, record.labels) for record in images.records]
+        truth = [record.truth for record in images.records]
         suspects = rank_suspects(truth, detect(predictor, images, settings))
         doubts += draw_doubts(name, images, suspects, _SHOWN)
         entries += [_entry(name, images, suspect) for suspect in suspects]

@@ -22,8 +22,15 @@ def picture(seed: int, width: int = 64, height: int = 48) -> Pixels:
 
 
 def make_record(
-    number: int, *, group: str = "", boxes: Any = ((10, 10, 30, 20),), width: int = 64, height: int = 48
+    number: int,
+    *,
+    group: str = "",
+    boxes: Any = ((10, 10, 30, 20),),
+    width: int = 64,
+    height: int = 48,
+    ignored: Any = (),
 ) -> ImageRecord:
     array = np.array(boxes, np.float32).reshape(-1, 4)
     labels = np.zeros(len(array), np.int64)
-    return ImageRecord(number, f"image_{number}.png", width, height, group or f"place_{number}", array, labels)
+    place, regions = group or f"place_{number}", np.array(ignored, np.float32)
+    return ImageRecord(number, f"image_{number}.png", width, height, place, array, labels, ignored=regions)

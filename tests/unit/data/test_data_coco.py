@@ -128,9 +128,14 @@ def test_a_box_past_the_frame_by_a_pixel_is_rounding_and_counted(coco):
     assert source.report.sentences() == ["1 boxes past their frame by at most 1 px were clipped"]
 
 
-def test_crowds_are_left_out_and_counted(coco):
-    source = read_coco(coco(annotations=[annotation(), annotation(id=8, iscrowd=1)]))
-    assert (source.report.boxes, source.report.crowds, source.report.empty_images) == (1, 1, 2)
+def test_crowds_are_regions_to_ignore_inside_their_frame_and_counted(coco):
+    crowds = [annotation(id=8, iscrowd=1, bbox=[60, 10, 20, 10]), annotation(id=9, iscrowd=1, bbox=[500, 0, 9, 9])]
+    source = read_coco(coco(annotations=[annotation(), *crowds]))
+    assert (source.report.boxes, source.report.crowds, source.report.empty_images) == (1, 2, 2)
+    assert source.report.sentences() == ["2 crowd annotations are neither objects nor background"]
+    record = source.records[0]
+    assert record.ignored.tolist() == [[60, 10, record.width, 20]]
+    assert record.truth[1].tolist() == [0, -2]
 
 
 def test_string_ids_are_accepted_and_replaced(coco):

@@ -130,6 +130,19 @@ def test_an_object_that_a_tile_cuts_is_kept_where_enough_of_it_shows():
     assert right.record.boxes.tolist() == [[8, 8, 18, 18]]
     assert (right.image[8:18, :2] == 255).all()
     assert (report.clipped, report.slivers, report.blanked) == (1, 1, 0)
+    assert (left.record.ignored.tolist(), right.record.ignored.tolist()) == ([], [[0, 8, 2, 18]])
+
+
+def test_regions_to_ignore_are_cut_like_the_frame_and_come_back_from_an_image_set(tmp_path):
+    record = make_record(1, boxes=[[2, 2, 12, 12]], width=64, height=32, ignored=[[28, 4, 40, 20]])
+    with ImageSetWriter(tmp_path / "tiles", ("aircraft",)) as writer:
+        tiles, _ = tile_frame(np.zeros((32, 64, 3), np.uint8), record, 64, 0.0, scale=2.0)
+        for tile in tiles:
+            writer.add(tile.record, tile.image)
+
+    left, right = ImageSet(tmp_path / "tiles").records
+    assert (left.ignored.tolist(), right.ignored.tolist()) == ([[56, 8, 64, 40]], [[0, 8, 16, 40]])
+    assert (len(left.boxes), len(right.boxes)) == (1, 0)
 
 
 def test_an_object_that_a_tile_cuts_can_be_left_out():
@@ -144,4 +157,5 @@ def test_what_is_left_out_can_be_painted_over():
     assert left.record.boxes.tolist() == [[24, 8, 32, 18]]
     assert (left.image[8:18, 24:32] == 255).all()
     assert (right.image[8:18, :2] < 110).all()
+    assert right.record.ignored.tolist() == []
     assert (report.slivers, report.blanked) == (1, 1)

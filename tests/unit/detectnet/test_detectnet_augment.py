@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from aerodet.detectnet.augment import Augmenter, AugmentOptions, clip_boxes, color_matrix
+from aerodet.detectnet.targets import IGNORED
 
 BOX = (40.0, 24.0, 72.0, 44.0)
 SIZE = (80, 128)  # H, W
@@ -194,22 +195,24 @@ def test_boxes_inside_the_frame_are_left_alone_and_others_are_cut_at_it():
     assert labels == [3, 3, 3]
 
 
-def test_a_box_of_which_less_than_the_share_is_seen_is_left_out():
-    assert clipped((-30, 0, 10, 40), (-31, 0, 9, 40))[1] == [3, -1]  # a quarter is seen, and a little less
-    assert clipped((-30, 0, 10, 40), (-10, 0, 30, 40), min_visible=0.7)[1] == [-1, 3]
+def test_a_box_of_which_less_than_the_share_is_seen_is_ignored():
+    assert clipped((-30, 0, 10, 40), (-31, 0, 9, 40))[1] == [3, IGNORED]  # a quarter is seen, and a little less
+    assert clipped((-30, 0, 10, 40), (-10, 0, 30, 40), min_visible=0.7)[1] == [IGNORED, 3]
 
 
 def test_boxes_outside_the_frame_are_left_out_on_every_side():
     outside = [(-50, 10, -10, 30), (130, 10, 170, 30), (10, -50, 30, -10), (10, 90, 30, 120), (-9, -9, -1, -1)]
 
-    assert clipped(*outside)[1] == [-1] * 5
-    assert clipped((129, 81, 150, 99))[1] == [-1]
+    assert clipped(*outside)[1] == [IGNORED] * 5
+    boxes, labels = clipped((129, 81, 150, 99))
+    assert labels == [IGNORED]
+    assert boxes[0] == [128, 80, 128, 80]  # no cell is in it
 
 
-def test_padding_stays_padding_and_no_boxes_are_no_boxes():
-    boxes, labels = clip_boxes(torch.tensor([[[1.0, 1, 5, 5]]]), torch.tensor([[-1]]), SIZE)
-    assert labels.tolist() == [[-1]]
-    assert boxes.shape == (1, 1, 4)
+def test_padding_and_regions_to_ignore_stay_what_they_are_and_no_boxes_are_no_boxes():
+    boxes, labels = clip_boxes(torch.tensor([[[1.0, 1, 5, 5]] * 2]), torch.tensor([[-1, IGNORED]]), SIZE)
+    assert labels.tolist() == [[-1, IGNORED]]
+    assert boxes.shape == (1, 2, 4)
 
     assert clip_boxes(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.int64), SIZE)[1].shape == (2, 0)
 

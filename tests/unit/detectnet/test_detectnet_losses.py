@@ -34,6 +34,17 @@ def test_cells_covered_by_half_or_less_weigh_as_background():
     assert loss.tolist() == [pytest.approx((0.8 * entropy(0.5) + 0.2 * entropy(0.5625)) / 2, rel=1e-6)]
 
 
+def test_cells_to_ignore_have_no_coverage_loss_and_no_gradient():
+    predicted = maps(0.8, 0.3).requires_grad_()
+
+    loss = cov_loss(predicted, maps(1.0, -1.0), torch.tensor([0.05]))
+    loss.sum().backward()
+
+    assert loss.tolist() == [pytest.approx(-0.05 * log(0.8 + 1e-5) / 2, rel=1e-6)]
+    assert predicted.grad is not None
+    assert predicted.grad[0, 0, 0, 1] == 0
+
+
 def test_coverage_loss_stays_finite_where_the_network_is_certain_and_wrong():
     loss = cov_loss(maps(0.0, 1.0), maps(1.0, 0.0), torch.tensor([0.5]))
 

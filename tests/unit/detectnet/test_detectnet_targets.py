@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aerodet.detectnet.targets import ClassShape, TargetMaker, Targets, encode
+from aerodet.detectnet.targets import IGNORED, ClassShape, TargetMaker, Targets, encode
 
 PLAIN = ClassShape()
 
@@ -104,6 +104,17 @@ def test_a_box_worked_by_hand():
     assert targets.bbox[0, :, 1, 1].tolist() == pytest.approx([0.5 / 35, 0.5 / 35, 31.5 / 35, 31.5 / 35])
     assert targets.bbox[0, :, 1, 2].tolist() == pytest.approx([16.5 / 35, 0.5 / 35, 15.5 / 35, 31.5 / 35])
     assert targets.bbox[0, :, 0, 0].tolist() == [0, 0, 0, 0]
+
+
+def test_cells_whose_centre_lies_in_a_region_to_ignore_count_neither_way_unless_an_object_covers_them():
+    alone = draw([[16, 16, 48, 48]])
+    targets = draw([[16, 16, 48, 48], [0, 0, 23, 64], [0, 0, 64, 64]], [0, IGNORED, -1])
+
+    assert torch.equal(targets.cov[0, 0, 1:3, 1], alone.cov[0, 0, 1:3, 1])
+    assert targets.cov[0, 0, :, 0].tolist() == [-1, -1, -1, -1]
+    assert targets.cov[0, 0, :, 1].tolist() == [0, 13 / 16, 13 / 16, 0]  # their centres are at 24
+    assert torch.equal(targets.cov_norm, alone.cov_norm)
+    assert torch.equal(targets.bbox, alone.bbox)
 
 
 def test_a_small_ellipse_keeps_its_aspect_and_its_area_counts_as_one_cell_at_least():

@@ -19,17 +19,17 @@ def oracle(truth, detections, num_classes):
     for image, (boxes, labels) in enumerate(truth):
         for (x1, y1, x2, y2), label in zip(boxes.tolist(), labels.tolist(), strict=True):
             box = [x1, y1, x2 - x1, y2 - y1]
-            number = len(annotations) + 1
-            annotations.append(
-                {
-                    "id": number,
-                    "image_id": image,
-                    "category_id": label + 1,
-                    "bbox": box,
-                    "area": box[2] * box[3],
-                    "iscrowd": 0,
-                }
-            )
+            for category in [label] if label >= 0 else range(num_classes):
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": image,
+                        "category_id": category + 1,
+                        "bbox": box,
+                        "area": box[2] * box[3],
+                        "iscrowd": int(label < 0),
+                    }
+                )
     dataset.dataset = {
         "images": [{"id": image} for image in range(len(truth))],
         "annotations": annotations,
@@ -84,6 +84,25 @@ def test_every_figure_agrees_with_pycocotools(seed, num_classes):
     assert result.curve.precision == pytest.approx(precision[0, :, :, 0].mean(axis=1), abs=1e-6)
     assert result.curve.precision.mean() == pytest.approx(result.ap50, abs=1e-9)
     assert sum(piece.boxes for piece in sizes) == sum(len(boxes) for boxes, _ in truth)
+
+
+@pytest.mark.parametrize("num_classes", [1, 3])
+def test_regions_to_ignore_are_what_crowds_are_to_pycocotools(num_classes):
+    plain, detections = random_case(4, num_classes)
+    generator = np.random.default_rng(9)
+    truth = [
+        (np.concatenate([boxes, random_boxes(generator, 3)]), np.concatenate([labels, [-2, -2, -2]]))
+        for boxes, labels in plain
+    ]
+    result = coco_ap(truth, detections, num_classes)
+    stats = oracle(truth, detections, num_classes)[1]
+    assert [result.ap, result.ap50, result.ap75] == pytest.approx(stats[:3].tolist(), abs=1e-6)
+    assert [result.slices[size].ap50 for size in ("small", "medium", "large")] == pytest.approx(
+        [at_50[at_50 > -1].mean() for at_50 in oracle(truth, detections, num_classes)[0][0].transpose(2, 0, 1)[1:]],
+        abs=1e-6,
+    )
+    assert sum(piece.boxes for piece in result.slices.values()) == sum(len(boxes) for boxes, _ in plain)
+    assert result.ap50 > coco_ap(plain, detections, num_classes).ap50
 
 
 def test_only_the_hundred_surest_detections_of_an_image_count_as_in_pycocotools():

@@ -21,6 +21,10 @@ def test_an_object_without_a_label_is_doubted_by_its_score():
     assert ranked([BOX], [0], Detections([BOX, FAR], [0.9, 0.7], [0, 0])) == [("unlabelled", 0.7)]
 
 
+def test_what_is_seen_in_a_region_to_ignore_is_not_suspected():
+    assert ranked([BOX, [90, 90, 130, 130]], [0, -2], Detections([BOX, FAR], [0.9, 0.7], [0, 0])) == []
+
+
 def test_a_label_where_nothing_is_seen_is_doubted_in_full_and_less_where_something_is_near():
     assert ranked([BOX], [0], Detections.empty()) == [("unseen", 1.0)]
     aside = [22, 10, 42, 30]  # IoU 0.25: about the same object, and no match

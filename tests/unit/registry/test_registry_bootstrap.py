@@ -24,7 +24,9 @@ def made_up(seed, images=12, classes=2, most=6, decimals=1):
         found = np.concatenate([found, np.concatenate([noise, noise + 30], 1)]).astype(np.float32)
         marks = np.concatenate([labels[kept], labels[kept][:1], random.integers(0, classes, len(noise))])
         scores = np.round(random.random(len(found)), decimals)  # one decimal makes ties
-        truth.append((boxes, labels))
+        corners = random.uniform(0, 200, (int(random.integers(0, 3)), 2))  # regions to ignore
+        regions = np.concatenate([corners, corners + random.uniform(12, 90, (len(corners), 2))], 1).astype(np.float32)
+        truth.append((np.concatenate([boxes, regions]), np.concatenate([labels, np.full(len(corners), -2)])))
         detections.append(Detections(found, scores, marks))
     return truth, detections
 
@@ -33,12 +35,13 @@ def made_up(seed, images=12, classes=2, most=6, decimals=1):
 @given(seed=st.integers(0, 10_000))
 def test_every_image_once_is_cocos_ap50(seed):
     truth, detections = made_up(seed)
-    if not any(len(boxes) for boxes, _ in truth):
+    if not any((labels >= 0).any() for _, labels in truth):
         return
     result = coco_ap(truth, detections, 2)
     assert ap50(match(truth, detections, 2))[0] == pytest.approx(100 * result.ap50, abs=1e-9)
     for area, name in (((0, 32**2), "small"), ((32**2, 96**2), "medium"), ((96**2, np.inf), "large")):
-        sides = [(boxes[:, 2:] - boxes[:, :2]).astype(np.float64) for boxes, _ in truth]
+        own = [boxes[labels >= 0] for boxes, labels in truth]
+        sides = [(boxes[:, 2:] - boxes[:, :2]).astype(np.float64) for boxes in own]
         chosen = [(s.prod(axis=1) >= area[0]) & (s.prod(axis=1) < area[1]) for s in sides]
         expected = result.slices[name].ap50
         (found,) = ap50(match(truth, detections, 2, chosen, area))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -25,6 +27,12 @@ def test_each_true_box_is_found_once_by_the_surest_detection():
     assert matches[0].hits.tolist() == [True, False]
     assert (matches[0].found, matches[0].missed, matches[0].false_alarms) == (1, 0, 1)
     assert matches[0].f1 == pytest.approx(2 / 3)
+
+
+def test_what_is_found_in_a_region_to_ignore_is_no_false_alarm():
+    truth = replace(record(1, [SQUARE]), ignored=np.array([[55, 55, 100, 100]]))
+    (match,), _ = match_detections([truth], [detections([SQUARE, ELSEWHERE], [0.9, 0.8])])
+    assert (match.found, match.false_alarms) == (1, 0)
 
 
 def test_classes_are_matched_apart():
