@@ -56,6 +56,7 @@ def shared_options(profile: Profile) -> SpecOptions:
         zoom_min=a.zoom_min,
         zoom_max=a.zoom_max,
         translate_max=a.translate_max,
+        turn_probability=a.turn_probability,
         color_shift_stddev=a.color_shift_stddev,
         hue_rotation_max=a.hue_rotation_max,
         saturation_shift_max=a.saturation_shift_max,

@@ -97,6 +97,7 @@ class Augmentation(_Section):
     zoom_min: Annotated[float, Field(gt=0)] = 0.8
     zoom_max: Annotated[float, Field(gt=0)] = 1.25
     translate_max: Annotated[float, Field(ge=0)] = 8.0
+    turn_probability: Share = Field(0.0, description="of a quarter turn; not TAO's: the torch backend alone has it")
     color_shift_stddev: Annotated[float, Field(ge=0)] = 0.05
     hue_rotation_max: Annotated[float, Field(ge=0)] = 25.0
     saturation_shift_max: Share = 0.2

@@ -119,7 +119,7 @@ class AugmentationConfig(_message.Message):
         enable_auto_resize: bool
         def __init__(self, output_image_width: _Optional[int] = ..., output_image_height: _Optional[int] = ..., crop_left: _Optional[int] = ..., crop_top: _Optional[int] = ..., crop_right: _Optional[int] = ..., crop_bottom: _Optional[int] = ..., min_bbox_width: _Optional[float] = ..., min_bbox_height: _Optional[float] = ..., scale_width: _Optional[float] = ..., scale_height: _Optional[float] = ..., output_image_channel: _Optional[int] = ..., output_image_min: _Optional[int] = ..., output_image_max: _Optional[int] = ..., enable_auto_resize: _Optional[bool] = ...) -> None: ...
     class SpatialAugmentation(_message.Message):
-        __slots__ = ("hflip_probability", "vflip_probability", "zoom_min", "zoom_max", "translate_max_x", "translate_max_y", "rotate_rad_max", "rotate_probability")
+        __slots__ = ("hflip_probability", "vflip_probability", "zoom_min", "zoom_max", "translate_max_x", "translate_max_y", "rotate_rad_max", "rotate_probability", "turn_probability")
         HFLIP_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
         VFLIP_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
         ZOOM_MIN_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +128,7 @@ class AugmentationConfig(_message.Message):
         TRANSLATE_MAX_Y_FIELD_NUMBER: _ClassVar[int]
         ROTATE_RAD_MAX_FIELD_NUMBER: _ClassVar[int]
         ROTATE_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+        TURN_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
         hflip_probability: float
         vflip_probability: float
         zoom_min: float
@@ -136,7 +137,8 @@ class AugmentationConfig(_message.Message):
         translate_max_y: float
         rotate_rad_max: float
         rotate_probability: float
-        def __init__(self, hflip_probability: _Optional[float] = ..., vflip_probability: _Optional[float] = ..., zoom_min: _Optional[float] = ..., zoom_max: _Optional[float] = ..., translate_max_x: _Optional[float] = ..., translate_max_y: _Optional[float] = ..., rotate_rad_max: _Optional[float] = ..., rotate_probability: _Optional[float] = ...) -> None: ...
+        turn_probability: float
+        def __init__(self, hflip_probability: _Optional[float] = ..., vflip_probability: _Optional[float] = ..., zoom_min: _Optional[float] = ..., zoom_max: _Optional[float] = ..., translate_max_x: _Optional[float] = ..., translate_max_y: _Optional[float] = ..., rotate_rad_max: _Optional[float] = ..., rotate_probability: _Optional[float] = ..., turn_probability: _Optional[float] = ...) -> None: ...
     class ColorAugmentation(_message.Message):
         __slots__ = ("color_shift_stddev", "hue_rotation_max", "saturation_shift_max", "contrast_scale_max", "contrast_center")
         COLOR_SHIFT_STDDEV_FIELD_NUMBER: _ClassVar[int]

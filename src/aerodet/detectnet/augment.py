@@ -39,6 +39,7 @@ class AugmentOptions:
         translate_max_y: largest shift in whole pixels.
         rotate_max_degrees: largest angle; TAO calls it ``rotate_rad_max`` and reads degrees.
         rotate_probability: of a rotation.
+        turn_probability: of a quarter turn; ours, for frames as wide as high: seen from above nothing is up, and boxes stay tight.
         color_shift_stddev: of one brightness offset for all channels.
         hue_rotation_max: degrees, two standard deviations.
         saturation_shift_max: largest relative change.
@@ -54,6 +55,7 @@ class AugmentOptions:
     translate_max_y: float = 0.0
     rotate_max_degrees: float = 0.0
     rotate_probability: float = 1.0
+    turn_probability: float = 0.0
     color_shift_stddev: float = 0.0
     hue_rotation_max: float = 0.0
     saturation_shift_max: float = 0.0
@@ -170,6 +172,8 @@ class Augmenter:
         zoom = _affine(ratio, ratio, -left * ratio, -top * ratio)
         turned = self._bernoulli(n, o.rotate_probability)
         angle = torch.deg2rad(self._uniform(n, -o.rotate_max_degrees, o.rotate_max_degrees)) * turned
+        if o.turn_probability:
+            angle = angle + self._bernoulli(n, o.turn_probability) * (math.pi / 2)
         return flip @ translate @ zoom @ _rotation(angle, width / 2, height / 2)
 
     def _color(self, n: int) -> Tensor | None:
@@ -210,6 +214,7 @@ _NO_SPACE = {
     "translate_max_x": 0.0,
     "translate_max_y": 0.0,
     "rotate_max_degrees": 0.0,
+    "turn_probability": 0.0,
 }
 _NO_COLOR = {
     "color_shift_stddev": 0.0,

@@ -61,6 +61,7 @@ _LIMITS: Mapping[str, Mapping[str, _Limit]] = {
     "AugmentationConfig.SpatialAugmentation": {
         "hflip_probability": _UNIT,
         "vflip_probability": _UNIT,
+        "turn_probability": _UNIT,
         "zoom_min": _POSITIVE,
         "zoom_max": _POSITIVE,
         "translate_max_x": _NOT_NEGATIVE,

@@ -235,7 +235,7 @@ def _augmentation(experiment: Experiment) -> AugmentOptions:
     spatial, color = config.spatial_augmentation, config.color_augmentation
     return AugmentOptions(
         **_numbers(spatial, "hflip_probability", "vflip_probability", "zoom_min", "zoom_max"),
-        **_numbers(spatial, "translate_max_x", "translate_max_y"),
+        **_numbers(spatial, "translate_max_x", "translate_max_y", "turn_probability"),
         rotate_max_degrees=_number(spatial.rotate_rad_max),
         rotate_probability=_number(spatial.rotate_probability) or 1.0,
         **_numbers(color, "color_shift_stddev", "hue_rotation_max", "saturation_shift_max"),

@@ -53,6 +53,7 @@ class SpecOptions:
         zoom_max: ratio.
         translate_max: pixels, both ways.
         rotate_max_degrees: largest angle.
+        turn_probability: of a quarter turn; TAO has none.
         color_shift_stddev: brightness.
         hue_rotation_max: degrees.
         saturation_shift_max: relative.
@@ -108,6 +109,7 @@ class SpecOptions:
     zoom_max: float = 1.5
     translate_max: float = 8.0
     rotate_max_degrees: float = 0.0
+    turn_probability: float = 0.0
     color_shift_stddev: float = 0.0
     hue_rotation_max: float = 25.0
     saturation_shift_max: float = 0.2
@@ -188,6 +190,7 @@ def _augmentation(o: SpecOptions) -> pb.AugmentationConfig:
             translate_max_x=o.translate_max,
             translate_max_y=o.translate_max,
             rotate_rad_max=o.rotate_max_degrees,
+            turn_probability=o.turn_probability,
         ),
         color_augmentation=config.ColorAugmentation(
             color_shift_stddev=o.color_shift_stddev,

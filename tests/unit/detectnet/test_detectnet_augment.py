@@ -61,6 +61,20 @@ def test_upside_down_mirror_image():
     assert new_boxes[0, 0].tolist() == pytest.approx([40, 80 - 44, 72, 80 - 24])
 
 
+def test_a_quarter_turn_of_a_square_picture_keeps_every_pixel_and_the_box_tight():
+    images, boxes = rectangle(60)
+    images, boxes = images[..., :80], boxes  # the rectangle lies in 40..72, 24..44
+
+    new_images, new_boxes = augmenter(turn_probability=0.5)(images, boxes)
+
+    turned = new_boxes[:, 0, 0] != 40
+    assert 15 < int(turned.sum()) < 45
+    torch.testing.assert_close(new_images[turned], images[turned].rot90(1, (2, 3)), atol=1e-3, rtol=0)
+    torch.testing.assert_close(new_images[~turned], images[~turned], atol=1e-4, rtol=0)
+    for box in new_boxes[turned, 0].tolist():
+        assert box == pytest.approx([24, 80 - 72, 44, 80 - 40], abs=1e-3)
+
+
 def test_about_half_of_the_pictures_are_mirrored_at_probability_one_half():
     images, boxes = rectangle(200)
 

@@ -130,7 +130,7 @@ def test_a_formatted_spec_parses_to_the_same_spec_and_formats_to_the_same_text()
     assert "max_learning_rate: 0.0005\n" in text
 
 
-def test_the_schema_has_all_of_taos_fields_and_two_of_our_own():
+def test_the_schema_has_all_of_taos_fields_and_three_of_our_own():
     fields = {}
     waiting = [pb.Experiment.DESCRIPTOR, pb.DatasetExportConfig.DESCRIPTOR, pb.Inference.DESCRIPTOR]
     seen = {m.full_name for m in waiting}
@@ -143,7 +143,7 @@ def test_the_schema_has_all_of_taos_fields_and_two_of_our_own():
                 waiting.append(kind)
 
     own = [name for name, number in fields.items() if number >= 1000]
-    assert own == ["ModelConfig.width", "ModelConfig.bn_momentum"]
+    assert own == ["ModelConfig.width", "ModelConfig.bn_momentum", "SpatialAugmentation.turn_probability"]
     numbered = sum(len(m.fields) for m in waiting)
     assert numbered - len(own) == 278
 
