@@ -86,7 +86,11 @@ class _Drawn:
         sides = rng.uniform(0.06 * size, 0.2 * size, (count, _BOXES, 2)).astype(np.float32)
         boxes = np.concatenate([corners, corners + sides], axis=2)
         labels = np.zeros(_BOXES, np.int64)
-        self.records: Sequence[Any] = [SimpleNamespace(boxes=b, labels=labels, width=size, height=size) for b in boxes]
+        no = np.zeros((0, 4), np.float32)
+        self.records: Sequence[Any] = [
+            SimpleNamespace(boxes=b, labels=labels, ignored=no, truth=(b, labels), width=size, height=size)
+            for b in boxes
+        ]
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Return the pixels [H, W, 3]."""
