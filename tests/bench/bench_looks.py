@@ -6,13 +6,17 @@
     python tests/bench/bench_looks.py --real airbus-train --profile gpu --seeds 0,1,2 --tuned 0,2,19
 
 A line a network; the mean over the seeds last. Seeds change the scenes and the training. ``--tuned`` names the places
-that the look was chosen on, which are then told apart from the others.
+that the look was chosen on, which are then told apart from the others. The next scenes are rendered while a
+network trains.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -22,7 +26,7 @@ from arms import Score, cut, trained
 
 from aerodet import stages
 from aerodet.data import ImageSet
-from aerodet.pipelines.profiles import load_profile
+from aerodet.pipelines.profiles import Profile, load_profile
 from aerodet.synth import load_look
 
 SENSOR = ("blur", "shot", "read", "sharpening", "saturation", "contrast", "gamma", "gain", "offset", "warmth", "jpeg")
@@ -71,22 +75,34 @@ def main() -> None:
         groups = {record.group for record in test.records}
         tuned = groups & set(options.tuned.split(","))
         places = {"tuned": tuned, "others": groups - tuned} if tuned else {"all": groups}
-        for seed in map(int, options.seeds.split(",")):
-            for name in names:
-                scenes = Path(folder) / "scenes" / f"{seed} {name}"
-                stages.synthesize(
-                    dataset=scenes,
-                    look=yaml.safe_dump(load_look(profile.embedded.look, WITHOUT[name]).model_dump(mode="json")),
-                    count=profile.embedded.synthetic,
-                    size=profile.size,
-                    gsd=profile.embedded.gsd,
-                    seed=seed,
-                    world=_WORLD,
-                )
-                scores[name].append(trained(profile, ImageSet(scenes), test, places, seed))
-                print(f"seed {seed} without {name}: {told([scores[name][-1]])}", flush=True)
+        wanted = [(seed, name) for seed in map(int, options.seeds.split(",")) for name in names]
+        for seed, name, scenes in rendered(profile, wanted, Path(folder) / "scenes"):
+            scores[name].append(trained(profile, scenes, test, places, seed))
+            print(f"seed {seed} without {name}: {told([scores[name][-1]])}", flush=True)
     for name, found in scores.items():
         print(f"without {name}, mean of {len(found)}: {told(found)}")
+
+
+def rendered(profile: Profile, wanted: list[tuple[int, str]], folder: Path) -> Iterator[tuple[int, str, ImageSet]]:
+    """Yield the scenes of each seed without each ingredient, made ahead of their use."""
+    with ThreadPoolExecutor(1) as ahead:
+        made = [ahead.submit(partial(render, profile, seed, name, folder / f"{seed} {name}")) for seed, name in wanted]
+        for (seed, name), job in zip(wanted, made, strict=True):
+            yield seed, name, ImageSet(job.result())
+
+
+def render(profile: Profile, seed: int, name: str, folder: Path) -> Path:
+    """Render the profile's synthetic scenes without an ingredient."""
+    stages.synthesize(
+        dataset=folder,
+        look=yaml.safe_dump(load_look(profile.embedded.look, WITHOUT[name]).model_dump(mode="json")),
+        count=profile.embedded.synthetic,
+        size=profile.size,
+        gsd=profile.embedded.gsd,
+        seed=seed,
+        world=_WORLD,
+    )
+    return folder
 
 
 def told(scores: list[Score]) -> str:

@@ -25,6 +25,7 @@ from aerodet.files import atomic_path, is_image
 __all__ = ["KittiReport", "kitti_label", "read_kitti", "write_kitti"]
 
 _REST = " 0.00" * 7  # size, place and angle in space
+_DONT_CARE = "dontcare"
 FIELDS = 15  # TAO's converter asserts exactly this number (facts of its dataio: more or fewer stop it)
 
 
@@ -107,7 +108,8 @@ def read_kitti(folder: Path | str, classes: Sequence[str] | None = None) -> Imag
 
     Args:
         folder: holds ``images/`` and ``labels/``.
-        classes: the classes wanted, lower-case; all names that occur, sorted, when None. ``DontCare`` is never one.
+        classes: the classes wanted, lower-case; all names that occur, sorted, when None. ``DontCare`` is never one:
+            its boxes are regions to ignore.
 
     Returns:
         The images in the order of their names; each image is its own group.
@@ -122,7 +124,7 @@ def read_kitti(folder: Path | str, classes: Sequence[str] | None = None) -> Imag
     if not paths:
         raise DataError(f"{folder / 'images'} holds no images; put them there")
     labelled = [_read_label(folder / "labels" / f"{path.stem}.txt", path) for path in paths]
-    found = sorted({name for objects in labelled for name, _ in objects})
+    found = sorted({name for objects in labelled for name, _ in objects} - {_DONT_CARE})
     names = tuple(name.lower() for name in classes) if classes is not None else tuple(found)
     if not set(names) & set(found):
         raise DataError(
@@ -135,7 +137,8 @@ def read_kitti(folder: Path | str, classes: Sequence[str] | None = None) -> Imag
         width, height = image_size(path)
         boxes = np.array([box for _, box in kept], np.float32).reshape(-1, 4)
         labels = np.array([label for label, _ in kept], np.int64)
-        records.append(ImageRecord(number, path.name, width, height, path.stem, boxes, labels))
+        ignored = np.array([box for name, box in objects if name == _DONT_CARE], np.float32)
+        records.append(ImageRecord(number, path.name, width, height, path.stem, boxes, labels, ignored=ignored))
     return ImageFiles(names, records, paths)
 
 
@@ -153,6 +156,5 @@ def _read_label(path: Path, image: Path) -> list[tuple[str, tuple[float, ...]]]:
             raise DataError(
                 f"{path}, line {number}: not a KITTI label of {FIELDS} fields ({line[:60]!r}); correct the line"
             )
-        if fields[0].lower() != "dontcare":
-            objects.append((fields[0].lower(), box))
+        objects.append((fields[0].lower(), box))
     return objects

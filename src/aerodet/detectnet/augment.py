@@ -39,7 +39,8 @@ class AugmentOptions:
         translate_max_y: largest shift in whole pixels.
         rotate_max_degrees: largest angle; TAO calls it ``rotate_rad_max`` and reads degrees.
         rotate_probability: of a rotation.
-        turn_probability: of a quarter turn; ours, for frames as wide as high: seen from above nothing is up, and boxes stay tight.
+        turn_probability: of a quarter turn, for frames as wide as high; ours: seen from above nothing is up, and boxes
+            stay tight.
         color_shift_stddev: of one brightness offset for all channels.
         hue_rotation_max: degrees, two standard deviations.
         saturation_shift_max: largest relative change.

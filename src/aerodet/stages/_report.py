@@ -80,7 +80,14 @@ def report(*, results: Path, report: Path, run_id: str, profile: str, started: f
     )
     subset = read_json(inputs["subset"] / "sample.json")
     data = ReportData(
-        run=run_info(run_id, settings, started, wall, subset["image_fraction"]),
+        run=run_info(
+            run_id,
+            settings,
+            started,
+            wall,
+            subset["image_fraction"],
+            gpu=str(read_provenance(inputs["model_real"]).hardware.get("gpu", "")),
+        ),
         arms=tuple(Arm(key, label, evaluations[key], _note(key, inputs)) for key, label in _ARMS.items()),
         stages=tuple(_chain(inputs, evaluations, timings)),
         benchmark=timings,
@@ -130,7 +137,13 @@ def _results(
 
 
 def run_info(
-    run_id: str, settings: dict[str, Any], started: float, wall: float, fraction: float | None = None
+    run_id: str,
+    settings: dict[str, Any],
+    started: float,
+    wall: float,
+    fraction: float | None = None,
+    *,
+    gpu: str = "",
 ) -> RunInfo:
     """Return what a report says of its run.
 
@@ -140,9 +153,10 @@ def run_info(
         started: when it began, seconds since 1970; 0: now.
         wall: its seconds.
         fraction: of the real images that the finetune arm got.
+        gpu: that trained; this stage does not ask for one.
     """
     machine = hardware()
-    parts = [str(machine["gpu"])] if "gpu" in machine else []
+    parts = [gpu] if gpu else []
     parts += [str(machine["cpu"]), f"{machine['cores']} cores", f"{int(machine['memory_mib']) / 1024:.0f} GiB"]
     rendered = not settings["data"]["real"]
     return RunInfo(

@@ -56,7 +56,7 @@ def test_two_images_cannot_share_a_label_file(tmp_path):
     assert not (tmp_path / "kitti").exists()
 
 
-def test_dont_care_is_no_class_and_others_can_be_left_out(images, tmp_path):
+def test_dont_care_is_no_class_but_a_region_to_ignore_and_others_can_be_left_out(images, tmp_path):
     write_kitti(images, tmp_path / "kitti")
     path = tmp_path / "kitti/labels/image_1.txt"
     line = path.read_text().splitlines()[0]
@@ -64,7 +64,9 @@ def test_dont_care_is_no_class_and_others_can_be_left_out(images, tmp_path):
         path.read_text() + line.replace("aircraft", "DontCare") + "\n" + line.replace("aircraft", "Car") + " 0.9\n"
     )
     assert read_kitti(tmp_path / "kitti").classes == ("aircraft", "car")
-    assert len(read_kitti(tmp_path / "kitti", ["aircraft"]).records[0].boxes) == 2
+    record = read_kitti(tmp_path / "kitti", ["aircraft"]).records[0]
+    assert (len(record.boxes), len(record.ignored)) == (2, 1)
+    assert record.ignored.tolist() == record.boxes[:1].tolist()
     with pytest.raises(DataError, match="has no label of ship"):
         read_kitti(tmp_path / "kitti", ["ship"])
 
