@@ -10,7 +10,7 @@ import torch
 from aerodet.data import ImageSet, split_by_fraction
 from aerodet.detectnet.checkpoint import load_model, save_checkpoint
 from aerodet.detectnet.dataset import Mix, TrainingSet
-from aerodet.detectnet.device import pick_device, processes
+from aerodet.detectnet.device import keep_freed_memory, pick_device, processes
 from aerodet.detectnet.importance import Scores, bn_scores, taylor_scores
 from aerodet.detectnet.model import DetectNet, count_parameters
 from aerodet.detectnet.prune import PruneOptions, l2_scores, prune_to
@@ -98,6 +98,7 @@ def train(
     parameters |= {"validation_fraction": validation_fraction, "synthetic_share": synthetic_share, "gpus": workers}
     sources = {"dataset": dataset, "synthetic": synthetic, "init": init, "teacher": teacher}
     inputs = {name: folder for name, folder in sources.items() if folder is not None}
+    keep_freed_memory()
     with training_state(state, name, parameters=parameters, inputs=inputs) as place:
         result = train_model(
             experiment,
