@@ -64,7 +64,7 @@ class Data(_Section):
     test_fraction: Fraction = Field(0.25, description="share of the images held apart when there is no test folder")
     overlap: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="of neighbouring tiles, as a share of a tile")
     scale: Annotated[float, Field(gt=0, le=4)] = Field(1.0, description="frames are resized by it before they are cut")
-    min_visible: Share = Field(0.3, description="a box of which less than this is in a tile is left out of it")
+    min_visible: Share = Field(0.3, description="a box of which less than this is in a tile counts neither way there")
     keep_empty: Share = Field(0.5, description="share of the tiles without aircraft that is kept")
     tile_format: Literal["png", "jpg"] = Field(
         "png", description="png keeps pixels as they are, jpg is a quarter of it"
@@ -90,7 +90,7 @@ class Model(_Section):
 
 
 class Augmentation(_Section):
-    """TAO's augmentation, by TAO's names, for both axes where they are the same."""
+    """TAO's augmentation, by TAO's names, for both axes where they are the same; and quarter turns."""
 
     hflip_probability: Share = 0.5
     vflip_probability: Share = 0.5
@@ -133,7 +133,7 @@ class Training(_Section):
     dbscan_eps: Fraction = 0.15
     nms_iou: Fraction = 0.2
     coverage_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = Augmentation()  # type: ignore[call-arg]
 
 
 class Arm(_Section):

@@ -13,10 +13,10 @@ network trains.
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -84,11 +84,14 @@ def main() -> None:
 
 
 def rendered(profile: Profile, wanted: list[tuple[int, str]], folder: Path) -> Iterator[tuple[int, str, ImageSet]]:
-    """Yield the scenes of each seed without each ingredient, made ahead of their use."""
+    """Yield the scenes of each seed without each ingredient, made one set ahead; a set that was used is deleted."""
     with ThreadPoolExecutor(1) as ahead:
-        made = [ahead.submit(partial(render, profile, seed, name, folder / f"{seed} {name}")) for seed, name in wanted]
-        for (seed, name), job in zip(wanted, made, strict=True):
-            yield seed, name, ImageSet(job.result())
+        jobs = (ahead.submit(render, profile, seed, name, folder / f"{seed} {name}") for seed, name in wanted)
+        job = next(jobs)
+        for seed, name in wanted:
+            scenes, job = job.result(), next(jobs, job)
+            yield seed, name, ImageSet(scenes)
+            shutil.rmtree(scenes)
 
 
 def render(profile: Profile, seed: int, name: str, folder: Path) -> Path:

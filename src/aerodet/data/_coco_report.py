@@ -25,8 +25,8 @@ class CocoReport:
         slivers: boxes left out because a side is under ``min_side``.
         duplicates: boxes of an object that another box of its class labels already (IoU 0.5 or more).
         duplicates_merged: they were left out (``duplicates="merge"``).
-        crowds: annotations of whole crowds, which bound no single object: where they are of a wanted class their
-            regions are neither object nor background.
+        crowds: annotations of whole crowds, of any category: they bound no single object, and their regions are
+            neither object nor background.
         other_categories: annotations left out by the name of their category, which was not asked for.
         assumed: annotations without a category, read as the one class asked for (``on_bad_entry="fix"``).
         uncategorised: annotations left out because they have no category, or one that the file does not define.

@@ -113,7 +113,7 @@ def _annotations(record: ImageRecord, first: int) -> Iterator[dict[str, Any]]:
             "area": (x2 - x1) * (y2 - y1),
             "id": number,
             "image_id": record.id,
-            "category_id": 1,  # COCO wants one; it stands for all
+            "category_id": 1,  # COCO wants one; the reader takes it for all
             "bbox": [x1, y1, x2 - x1, y2 - y1],
             "iscrowd": 1,
         }

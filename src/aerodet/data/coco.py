@@ -156,9 +156,8 @@ def _wanted(
                 )
             report.strays += 1
         elif annotation.iscrowd:
-            report.crowds += 1
-            if key in classes.labels:
-                crowds.append((index, place))
+            report.crowds += 1  # of whatever category: what is in a crowd nobody has told apart
+            crowds.append((index, place))
         elif key in classes.labels:
             keep(index, place, classes.labels[key])
         elif key in classes.others:

@@ -125,11 +125,12 @@ def read_kitti(folder: Path | str, classes: Sequence[str] | None = None) -> Imag
         raise DataError(f"{folder / 'images'} holds no images; put them there")
     labelled = [_read_label(folder / "labels" / f"{path.stem}.txt", path) for path in paths]
     found = sorted({name for objects in labelled for name, _ in objects} - {_DONT_CARE})
-    names = tuple(name.lower() for name in classes) if classes is not None else tuple(found)
+    wanted = found if classes is None else [name.lower() for name in classes]
+    names = tuple(name for name in wanted if name != _DONT_CARE)
     if not set(names) & set(found):
         raise DataError(
             f"{folder / 'labels'} has no label of {', '.join(names) or 'any class'}, "
-            f"only {', '.join(found) or 'empty files'}; name the classes as the files spell them"
+            f"only {', '.join(found) or 'files without objects'}; name the classes as the files spell them"
         )
     records = []
     for number, (path, objects) in enumerate(zip(paths, labelled, strict=True), start=1):

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from aerodet.data.pixels import decode_image
 from aerodet.errors import DataError
+from aerodet.metrics import IGNORED
 
-__all__ = ["IGNORED", "Boxes", "ImageFiles", "ImageRecord", "Images", "Labels", "Pixels"]
+__all__ = ["Boxes", "ImageFiles", "ImageRecord", "Images", "Labels", "Pixels"]
 
 Boxes = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
-IGNORED = -2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +64,7 @@ class ImageRecord:
 
     @property
     def truth(self) -> tuple[Boxes, Labels]:
-        """The boxes and their labels, followed by the ignored regions, whose label is -2."""
+        """The boxes and their labels, then the ignored regions with the label :data:`aerodet.metrics.IGNORED`."""
         labels = np.concatenate([self.labels, np.full(len(self.ignored), IGNORED)])
         return np.concatenate([self.boxes, self.ignored]), labels
 

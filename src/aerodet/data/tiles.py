@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -64,6 +64,14 @@ class TileReport:
         """Return the sum, count by count."""
         mine, theirs = asdict(self), asdict(other)
         return TileReport(**{name: mine[name] + theirs[name] for name in mine})
+
+    def sentences(self) -> list[str]:
+        """Return what a person should know of the boxes, one sentence each."""
+        counted = {
+            f"{self.slivers} parts of objects in tiles have no label and count neither way": self.slivers,
+            f"{self.lost} objects have a label in no tile": self.lost,
+        }
+        return [sentence for sentence, count in counted.items() if count]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -165,6 +173,7 @@ def tile_frame(
             height=size,
             boxes=inside[visible],
             labels=record.labels[visible],
+            details=[_uncut(d) for d, v in zip(record.details, visible, strict=True) if v] if record.details else (),
             attributes={**record.attributes, **origin},
             ignored=_ignored(regions, x, y, size, np.zeros_like(hidden) if truncated == "blank" else hidden),
         )
@@ -265,6 +274,11 @@ def _clip_to_tile(boxes: Boxes, x: int, y: int, size: int) -> tuple[Boxes, NDArr
     inside = np.clip(boxes - np.array([x, y, x, y], np.float32), 0, np.float32(size))
     whole = np.maximum(_area(boxes), 1e-12)
     return inside, _area(inside) / whole
+
+
+def _uncut(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is said of an object wherever it is cut: not its outline in the frame."""
+    return {key: value for key, value in details.items() if key not in ("segmentation", "area")}
 
 
 def _ignored(regions: Boxes, x: int, y: int, size: int, hidden: Boxes) -> Boxes:

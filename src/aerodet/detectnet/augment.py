@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from aerodet.detectnet.device import send
-from aerodet.detectnet.targets import IGNORED
+from aerodet.metrics import IGNORED
 
 __all__ = ["AugmentOptions", "Augmenter", "Changes", "change_images", "clip_boxes", "color_matrix", "move_boxes"]
 

@@ -236,6 +236,9 @@ def _check_augmentation(experiment: Experiment) -> Iterator[str]:
             f"at most zoom_max ({spatial.zoom_max:.7g})",
         )
     crop = experiment.augmentation_config.preprocessing
+    if spatial.turn_probability and crop.output_image_width != crop.output_image_height:
+        where = "augmentation_config.spatial_augmentation.turn_probability"
+        yield _fault(where, spatial.turn_probability, "0 where images are not as wide as high")
     for low, high in (("crop_left", "crop_right"), ("crop_top", "crop_bottom")):
         if getattr(crop, low) > getattr(crop, high):
             where = f"augmentation_config.preprocessing.{low}"

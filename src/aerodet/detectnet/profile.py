@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aerodet.detectnet.device import computes_bfloat16, pick_device
+from aerodet.detectnet.device import computes_bfloat16, keep_freed_memory, pick_device
 from aerodet.detectnet.spec_builder import SpecOptions, build_spec
 from aerodet.detectnet.step import Compile, Step, how_to_run
 from aerodet.detectnet.targets import Targets
@@ -297,6 +297,7 @@ def _main() -> None:
     parser.add_argument("--data", type=Path, help="image set")
     parser.add_argument("--compile", nargs="*", choices=_ALL_MODES, default=())
     parser.add_argument("--json", action="store_true")
+    keep_freed_memory()  # as a run's trainings do
     given = vars(parser.parse_args())
     as_json = given.pop("json")
     result = profile_training(ProfileOptions(**{**given, "compile": tuple(given["compile"])}))

@@ -1,7 +1,7 @@
 """Experiment specs as text: TAO's protobuf text form, read and written.
 
 ``experiment.proto`` beside this file is the schema. A spec that sets none of our own fields (``model_config.width``,
-``model_config.bn_momentum``) is a TAO spec and drives the TAO containers too.
+``bn_momentum``, ``spatial_augmentation.turn_probability``) is a TAO spec and drives the TAO containers too.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def format_spec(spec: Experiment | DatasetExportConfig | Inference, *, for_tao: 
     Raises:
         SpecError: ``for_tao`` and one of our own fields has a value that TAO cannot reproduce.
     """
-    if for_tao and isinstance(spec, Experiment) and spec.HasField("model_config"):
+    if for_tao and isinstance(spec, Experiment):
         spec = _without_own_fields(spec)
     return str(text_format.MessageToString(spec))
 
@@ -100,6 +100,13 @@ def format_spec(spec: Experiment | DatasetExportConfig | Inference, *, for_tao: 
 def _without_own_fields(spec: Experiment) -> Experiment:
     copy = Experiment()
     copy.CopyFrom(spec)
+    if turn := spec.augmentation_config.spatial_augmentation.turn_probability:
+        raise SpecError(
+            f"augmentation_config.spatial_augmentation.turn_probability is {turn:.7g}, and TAO knows no quarter turns; "
+            "set it to 0 or use the torch backend"
+        )
+    if not spec.HasField("model_config"):
+        return copy
     for field, neutral in _OWN_FIELDS.items():
         value = getattr(spec.model_config, field)
         if value and abs(value - neutral) > 1e-6:

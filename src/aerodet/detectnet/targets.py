@@ -1,7 +1,7 @@
 """Training targets: coverage ellipses and box distances on the stride-16 grid.
 
 Coverage is a flat, anti-aliased ellipse (16 samples a cell) around the box centre, inside a dead zone that other boxes
-may not cover. Regions to ignore, which TAO has not, are kept out of the coverage loss.
+may not cover. Regions to ignore are kept out of the coverage loss; TAO has loss masks for that, by names of labels.
 Source: ``nvidia_tao_tf1/cv/detectnet_v2/rasterizers/bbox_rasterizer.py``, ``core/lib/rasterize_bbox/rasterize_bbox.h``
 and ``objectives/bbox_objective.py``.
 """
@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from aerodet.detectnet.model import STRIDE
+from aerodet.metrics import IGNORED
 
-__all__ = ["IGNORED", "ClassShape", "TargetMaker", "Targets", "encode"]
+__all__ = ["ClassShape", "TargetMaker", "Targets", "encode"]
 
 _SAMPLES = 4  # per side of a cell
 _MIN_RADIUS = 0.1  # cells
-IGNORED = -2  # the label of a region that is neither object nor background
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class TargetMaker:
             best = torch.where(won, share[:, k, None], best)
             owner.masked_fill_(won, k)
         targets = self._collect(boxes, best, owner, ellipses)
-        ignored = self._regions(boxes, labels == IGNORED)[:, None] & (best == 0)
+        ignored = self._regions(boxes, labels == IGNORED)[:, None] & (best == 0).all(dim=1, keepdim=True)
         return targets._replace(cov=best.masked_fill(ignored, -1))
 
     def _regions(self, boxes: Tensor, chosen: Tensor) -> Tensor:

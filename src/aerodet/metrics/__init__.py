@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from aerodet.metrics.coco import CocoResult, Curve, SizeSlice, coco_ap, coco_results
-from aerodet.metrics.detections import Detections, Truth, share_inside
+from aerodet.metrics.detections import IGNORED, Detections, Truth, share_inside
 from aerodet.metrics.suspects import Suspect, rank_suspects
 from aerodet.metrics.tao import BoxLimits, TaoResult, tao_ap
 
 __all__ = [
+    "IGNORED",
     "BoxLimits",
     "CocoResult",
     "Curve",

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from aerodet.errors import DataError
 
-__all__ = ["Detections", "Truth", "check_pairs", "share_inside"]
+__all__ = ["IGNORED", "Detections", "Truth", "check_pairs", "share_inside"]
 
+IGNORED = -2  # the label of a region that is neither object nor background; -1 is padding in training
 Truth = tuple[NDArray[np.float32], NDArray[np.int64]]
 """An image's true boxes, float32 [N, 4] x1, y1, x2, y2 in pixels, and their labels, int64 [N].
 
-A label under 0 is a region to ignore: what is found there is neither right nor wrong. TAO knows none, and COCO calls it
-a crowd: of a detection the larger part lies in it.
+The label ``IGNORED`` is a region to ignore, which COCO calls a crowd: a detection is neither right nor wrong where the
+share of it that lies inside is at least the IoU that is asked for.
 """
 
 
@@ -72,7 +73,7 @@ def check_pairs(truth: Sequence[Truth], detections: Sequence[Detections], num_cl
         raise DataError(
             f"the {len(truth)} test images have no box, so there is nothing to measure; give a test set that has some"
         )
-    for labels in (*(labels[labels >= 0] for _, labels in truth), *(found.labels for found in detections)):
+    for labels in (*(labels[labels != IGNORED] for _, labels in truth), *(found.labels for found in detections)):
         if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
             raise ValueError(f"a label lies outside 0 to {num_classes - 1}")
 

@@ -135,8 +135,7 @@ def _match_class(
         boxes[index] = counts.sum()
         mine = np.flatnonzero(found.labels == label)
         mine = mine[np.argsort(-found.scores[mine], kind="stable")][:_MOST]
-        taken = _match_image(found.boxes[mine], true[wanted], counts)
-        taken[(taken == 0) & (share_inside(found.boxes[mine], ignored) >= _IOU)] = -1
+        taken = _match_image(found.boxes[mine], true[wanted], counts, share_inside(found.boxes[mine], ignored))
         if area is not None:
             sizes = _areas(found.boxes[mine].astype(np.float64))
             taken[(taken == 0) & ((sizes < area[0]) | (sizes >= area[1]))] = -1
@@ -148,9 +147,14 @@ def _match_class(
     return Matches(np.concatenate(images)[order], np.concatenate(rights)[order], boxes)
 
 
-def _match_image(found: NDArray[np.float32], true: NDArray[np.float32], counts: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return int64 [D]: 1 right, 0 a false alarm, -1 matched to a box that does not count."""
-    result = np.zeros(len(found), np.int64)
+def _match_image(
+    found: NDArray[np.float32], true: NDArray[np.float32], counts: NDArray[np.bool_], crowded: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return int64 [D]: 1 right, 0 a false alarm, -1 matched to a box that does not count, or to a crowd.
+
+    ``crowded`` is the share of each detection that lies in a region to ignore, which takes any number of them.
+    """
+    result = np.where(crowded >= _IOU, -1, 0)
     if not len(true) or not len(found):
         return result
     overlap = _iou(found.astype(np.float64), true.astype(np.float64))
@@ -159,7 +163,7 @@ def _match_image(found: NDArray[np.float32], true: NDArray[np.float32], counts: 
         for group, verdict in ((counts, 1), (~counts, -1)):  # boxes that count come first
             open_to_it = np.where(free & group, overlap[place], -1.0)
             best = len(true) - 1 - int(open_to_it[::-1].argmax())  # of equals the last, as in COCO
-            if open_to_it[best] >= _IOU:
+            if open_to_it[best] >= _IOU and (verdict == 1 or open_to_it[best] > crowded[place]):
                 free[best] = False
                 result[place] = verdict
                 break

@@ -112,7 +112,9 @@ def match_detections(
         for record, found, assigned in zip(truth, detections, raw, strict=True)
     ]
     if threshold is None:
-        scores = np.concatenate([d.scores[c] for d, c in zip(detections, counts, strict=True)] or [np.zeros(0)])
+        scores = np.concatenate(
+            [d.scores[c] for d, c in zip(detections, counts, strict=True)] or [np.zeros(0, np.float32)]
+        )
         hits = np.concatenate([a[c] >= 0 for a, c in zip(raw, counts, strict=True)] or [np.zeros(0, bool)])
         threshold = _best_threshold(scores, hits, sum(len(r.boxes) for r in truth))
     matches = []

@@ -147,9 +147,12 @@ def ingest(
         seed=seed,
         suffix="." + _choice("tile_format", tile_format, ("png", "jpg")),
     )
+    cut = tiles.sentences()
+    for note in cut:
+        print(f"{source}: {note}")
     # The file's name alone: the same data in another folder are the same image set.
     report = {**coco.report.to_dict(), "file": Path(coco.report.file).name}
-    write_json(dataset / "ingest.json", {"part": part, "coco": report, "notes": notes, "tiles": asdict(tiles)})
+    write_json(dataset / "ingest.json", {"part": part, "coco": report, "notes": notes + cut, "tiles": asdict(tiles)})
     return _made("dataset", dataset)
 
 

@@ -98,7 +98,8 @@ def train(
     parameters |= {"validation_fraction": validation_fraction, "synthetic_share": synthetic_share, "gpus": workers}
     sources = {"dataset": dataset, "synthetic": synthetic, "init": init, "teacher": teacher}
     inputs = {name: folder for name, folder in sources.items() if folder is not None}
-    keep_freed_memory()
+    if pick_device().type == "cpu":
+        keep_freed_memory()
     with training_state(state, name, parameters=parameters, inputs=inputs) as place:
         result = train_model(
             experiment,

@@ -67,6 +67,7 @@ def test_dont_care_is_no_class_but_a_region_to_ignore_and_others_can_be_left_out
     record = read_kitti(tmp_path / "kitti", ["aircraft"]).records[0]
     assert (len(record.boxes), len(record.ignored)) == (2, 1)
     assert record.ignored.tolist() == record.boxes[:1].tolist()
+    assert read_kitti(tmp_path / "kitti", ["aircraft", "DontCare"]).classes == ("aircraft",)
     with pytest.raises(DataError, match="has no label of ship"):
         read_kitti(tmp_path / "kitti", ["ship"])
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aerodet.detectnet.augment import Augmenter, AugmentOptions, clip_boxes, color_matrix
-from aerodet.detectnet.targets import IGNORED
+from aerodet.metrics import IGNORED
 
 BOX = (40.0, 24.0, 72.0, 44.0)
 SIZE = (80, 128)  # H, W

@@ -27,4 +27,6 @@ def test_memory_that_is_kept_is_not_asked_of_the_system_again():
         for way in ("return", "keep")
     )
 
-    assert kept < 1000 < 20_000 < asked  # four times 200 MiB are 205,000 pages of 4 KiB
+    if asked < 1000:
+        pytest.skip("the system hands out pages so large that there is little to ask for")
+    assert kept < asked / 10

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from aerodet.detectnet.targets import IGNORED, ClassShape, TargetMaker, Targets, encode
+from aerodet.detectnet.targets import ClassShape, TargetMaker, Targets, encode
+from aerodet.metrics import IGNORED
 
 PLAIN = ClassShape()
 
@@ -115,6 +116,15 @@ def test_cells_whose_centre_lies_in_a_region_to_ignore_count_neither_way_unless_
     assert targets.cov[0, 0, :, 1].tolist() == [0, 13 / 16, 13 / 16, 0]  # their centres are at 24
     assert torch.equal(targets.cov_norm, alone.cov_norm)
     assert torch.equal(targets.bbox, alone.bbox)
+
+
+def test_a_region_to_ignore_leaves_the_cells_of_an_object_to_all_classes():
+    boxes, labels = [[16, 16, 48, 48], [0, 0, 64, 64]], [1, IGNORED]
+    cov = draw(boxes, labels, shapes=[PLAIN, PLAIN]).cov[0]
+
+    assert (cov[0, 1:3, 1:3] == 0).all()  # it is no object of class 0
+    assert (cov[1, 1:3, 1:3] > 0).all()
+    assert (cov[:, 0] == -1).all()
 
 
 def test_a_small_ellipse_keeps_its_aspect_and_its_area_counts_as_one_cell_at_least():

@@ -59,6 +59,14 @@ def test_a_weight_is_as_good_as_that_many_copies_of_the_image(seed):
         assert score == pytest.approx(again, abs=1e-9, nan_ok=True)
 
 
+def test_a_crowd_takes_any_number_of_detections_and_uses_up_no_box_of_another_size():
+    true = np.array([[100, 100, 131, 131], [300, 300, 350, 350], [70, 100, 122, 131]], np.float32)
+    found = [[92, 100, 122, 131], [100, 100, 140, 137], [300, 300, 350, 350]]
+    truth, detections = [(true, np.array([0, 0, -2]))], [Detections(found, [0.9, 0.8, 0.7], [0, 0, 0])]
+    medium = match(truth, detections, 1, [np.array([False, True])], (32**2, 96**2))
+    assert ap50(medium)[0] == pytest.approx(100 * coco_ap(truth, detections, 1).slices["medium"].ap50) == 100
+
+
 def test_one_hit_one_miss_and_one_false_alarm_by_hand():
     """Precision is 1 at recall 0.5, then nothing more is found: 51 of the 101 recall points have precision 1."""
     box, other = [0, 0, 20, 20], [50, 50, 80, 80]
