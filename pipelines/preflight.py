@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aerodet.data import CocoSource, published_split, read_coco, split_by_fraction
+from aerodet.data import Images, ImageSet, check_image_set, is_image_set, published_split, read_coco, split_by_fraction
 from aerodet.errors import DataError, SpecError
 from aerodet.pipelines.profiles import Profile
 from aerodet.synth import CLASSES, SceneSettings, load_look
@@ -26,6 +26,12 @@ def check(profile: Profile) -> None:
             continue
         if not Path(source).is_dir():
             raise DataError(f"--{name} {source} is not a folder; give a folder with images and a COCO file")
+        if is_image_set(source):
+            images = ImageSet(source)
+            check_image_set(images, profile.classes, profile.size)
+            if name == "real" and not data.test:
+                _check_split(images, source, data.test_fraction, profile.seed)
+            continue
         split = published_split(source, "test" if name == "test" else "train")
         coco = read_coco(
             Path(source),
@@ -48,7 +54,7 @@ def check(profile: Profile) -> None:
         _check_rendering(profile)
 
 
-def _check_split(coco: CocoSource, source: str, fraction: float, seed: int) -> None:
+def _check_split(coco: Images, source: str, fraction: float, seed: int) -> None:
     if len({record.group for record in coco.records}) < 2:
         raise DataError(
             f"{source}: all {len(coco.records)} images show one place, so none can be held apart for testing; "

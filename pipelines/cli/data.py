@@ -242,11 +242,11 @@ def _open(
     folder: Path, classes: list[str] | None, on_bad_box: Any = "fail", on_bad_entry: Any = "fail", **coco: Any
 ) -> Images:
     """Open labelled images, whatever form they have; the other options are those of COCO."""
-    from aerodet.data import ImageSet, read_coco, read_kitti, read_yolo
+    from aerodet.data import ImageSet, is_image_set, read_coco, read_kitti, read_yolo
 
     if not folder.exists():
         raise UserError(f"{folder} does not exist; give a folder of labelled images")
-    if any(folder.glob("images-*-of-*.tar")):
+    if is_image_set(folder):
         return ImageSet(folder)
     if (folder / "images").is_dir() and (folder / "labels").is_dir():
         read = read_yolo if (folder / "data.yaml").is_file() else read_kitti

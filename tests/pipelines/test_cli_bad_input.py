@@ -129,6 +129,15 @@ def test_a_choice_that_cannot_be_run_is_one_sentence_and_leaves_no_run(aerodet, 
     assert not list(tmp_path.glob("runs/*-minimal-*"))
 
 
+def test_scenes_of_another_size_are_one_sentence(aerodet, tmp_path):
+    assert aerodet("synth", "--out", "scenes", "--count", 1, "--size", 256)[0] == 0
+    status, output, shown = aerodet("run", "--profile", "minimal", "--synthetic", "scenes")
+    assert (status, output) == (2, "")
+    assert "has 256x256 px, and the network takes 128x128; cut it with" in shown
+    assert shown.count("\n") == 1
+    assert not list(tmp_path.glob("runs/*-minimal-*"))
+
+
 def test_the_remedy_that_a_sentence_names_works(aerodet, coco):
     folder = coco(category("Plane"))
     _, _, shown = aerodet("run", "--profile", "minimal", "--real", folder)

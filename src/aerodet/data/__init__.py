@@ -16,13 +16,13 @@ from aerodet.data._coco_write import coco_document
 from aerodet.data._layout import published_split
 from aerodet.data.audit import Audit, Finding, SetAudit, audit
 from aerodet.data.coco import CocoReport, CocoSource, OnBadBox, Policy, find_coco, group_of, read_coco
-from aerodet.data.gather import gather_image_sets
+from aerodet.data.gather import check_image_set, copy_image_set, gather_image_sets
 from aerodet.data.kitti import KittiReport, kitti_label, read_kitti, write_kitti
 from aerodet.data.masks import decode_mask, encode_mask
 from aerodet.data.pixels import decode_image, encode_image
 from aerodet.data.plain import PlainReport, write_coco
 from aerodet.data.records import Boxes, ImageFiles, ImageRecord, Images, Labels, Pixels
-from aerodet.data.shards import ANNOTATIONS, ImageSet, ImageSetWriter
+from aerodet.data.shards import ANNOTATIONS, ImageSet, ImageSetWriter, is_image_set
 from aerodet.data.splits import Split, frame_of, split_by_fraction, split_by_frames
 from aerodet.data.tfrecord import Frame, TFRecordReport, read_tfrecords, write_tfrecords
 from aerodet.data.tiles import Tile, TileReport, Truncated, tile_frame, tile_grid, tile_images
@@ -56,7 +56,9 @@ __all__ = [
     "Truncated",
     "YoloReport",
     "audit",
+    "check_image_set",
     "coco_document",
+    "copy_image_set",
     "decode_image",
     "decode_mask",
     "encode_image",
@@ -65,6 +67,7 @@ __all__ = [
     "frame_of",
     "gather_image_sets",
     "group_of",
+    "is_image_set",
     "kitti_label",
     "published_split",
     "read_coco",

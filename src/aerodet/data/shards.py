@@ -33,12 +33,17 @@ from aerodet.data.records import ImageRecord, Pixels
 from aerodet.errors import DataError
 from aerodet.files import IMAGE_SUFFIXES, atomic_path, read_json
 
-__all__ = ["ANNOTATIONS", "ImageSet", "ImageSetWriter"]
+__all__ = ["ANNOTATIONS", "ImageSet", "ImageSetWriter", "is_image_set"]
 
 ANNOTATIONS = "annotations.json"
 SCHEMA = "aerodet/image-set/1"
 _OWN_KEYS = ("id", "file_name", "width", "height", "group", "shard")
 _BOX_KEYS = ("id", "image_id", "category_id", "bbox", "iscrowd")
+
+
+def is_image_set(folder: Path | str) -> bool:
+    """Say whether a folder is an image set, rather than COCO with its images as files."""
+    return (Path(folder) / ANNOTATIONS).is_file() and any(Path(folder).glob("images-*-of-*.tar"))
 
 
 class ImageSet:

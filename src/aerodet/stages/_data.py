@@ -12,11 +12,15 @@ from aerodet.data import (
     CocoSource,
     Duplicates,
     ImageFiles,
+    ImageRecord,
     ImageSet,
     ImageSetWriter,
     OnBadBox,
     Policy,
+    check_image_set,
+    copy_image_set,
     gather_image_sets,
+    is_image_set,
     published_split,
     read_coco,
     split_by_fraction,
@@ -95,11 +99,11 @@ def ingest(
     on_bad_entry: str = "fail",
     min_side: float = 2.0,
 ) -> Outcome:
-    """Read a COCO folder and cut its frames into tiles.
+    """Read a COCO folder and cut its frames into tiles; the images of an image set are taken as they are.
 
     Args:
         dataset: receives the image set.
-        source: the folder.
+        source: the folder, or that of an image set, such as ``aerodet synth`` makes, with images of the tiles' size.
         part: ``all``, or ``train`` or ``test``: the folder's split of that name where it has a file for each (``all``
             is then ``train``), else one side of a split by ``test_fraction`` that keeps places together.
         classes: class names wanted.
@@ -121,6 +125,12 @@ def ingest(
         DataError: the folder cannot be used as it is; the sentence says what to do.
     """
     _choice("part", part, ("all", "train", "test"))
+    if is_image_set(source):
+        images = ImageSet(source)
+        check_image_set(images, [name.rpartition(":")[2].lower() for name in classes], size)
+        chosen = range(len(images)) if part == "all" else _side(images.records, part, test_fraction, seed)
+        copy_image_set(images, chosen, dataset)
+        return _made("dataset", dataset)
     split = published_split(source, part)
     coco = read_coco(
         Path(source),
@@ -160,9 +170,13 @@ def _part(coco: CocoSource, part: str, test_fraction: float, seed: int) -> Image
     """Choose the frames of one part, see :func:`ingest`."""
     if part == "all":
         return coco
-    split = split_by_fraction(coco.records, test_fraction, seed)
-    chosen = split.taken if part == "test" else split.rest
+    chosen = _side(coco.records, part, test_fraction, seed)
     return ImageFiles(coco.classes, [coco.records[i] for i in chosen], [coco.paths[i] for i in chosen])
+
+
+def _side(records: Sequence[ImageRecord], part: str, test_fraction: float, seed: int) -> Sequence[int]:
+    split = split_by_fraction(records, test_fraction, seed)
+    return split.taken if part == "test" else split.rest
 
 
 def _choice(name: str, value: str, choices: Sequence[str]) -> Any:

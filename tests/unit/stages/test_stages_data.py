@@ -65,6 +65,22 @@ def test_train_and_test_share_no_place_and_make_up_the_whole(coco, tmp_path):
     assert (len(places["train"]), len(places["test"])) == (3, 1)
 
 
+def test_an_image_set_is_taken_as_it_is(coco, tmp_path):
+    stages.ingest(dataset=tmp_path / "tiles", source=str(coco), part="all", **OPTIONS)
+    for part in ("all", "train", "test"):
+        stages.ingest(dataset=tmp_path / part, source=str(tmp_path / "tiles"), part=part, **OPTIONS | {"scale": 2.0})
+    whole, train, test = (ImageSet(tmp_path / part) for part in ("all", "train", "test"))
+    assert [r.file_name for r in whole.records] == [r.file_name for r in ImageSet(tmp_path / "tiles").records]
+    assert len(train) + len(test) == len(whole)
+    assert not {r.group for r in train.records} & {r.group for r in test.records}
+    with pytest.raises(DataError, match="has 32x32 px, and the network takes 64x64; cut it with"):
+        stages.ingest(dataset=tmp_path / "no", source=str(tmp_path / "tiles"), part="all", **OPTIONS | {"size": 64})
+    with pytest.raises(DataError, match="is labelled aircraft, and the classes are ship; set classes"):
+        stages.ingest(
+            dataset=tmp_path / "no", source=str(tmp_path / "tiles"), part="all", **OPTIONS | {"classes": ["ship"]}
+        )
+
+
 def test_ingest_gives_the_same_bytes_for_the_same_seed(coco, tmp_path):
     options = OPTIONS | {"keep_empty": 0.5}
     for name in ("a", "b"):
