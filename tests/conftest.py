@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,9 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as what a shell starts in the background inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PARTS = ("master", "volume", "filer", "s3", "admin")
 
