@@ -39,7 +39,7 @@ def test_specs_of_a_profile_have_its_numbers_and_notes(aerodet):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--profile", "gpu"), "qat: model_config.bn_momentum is 0.95, which TAO's networks do not have"),
+        (("--profile", "gpu"), "qat: model_config.bn_momentum is 0.95, which TAO does not have"),
         (("--set", "size=64"), "name one with --profile"),
         (("--root", "w"), "--root w is no absolute path"),
     ],

@@ -175,7 +175,7 @@ def tile_frame(
             labels=record.labels[visible],
             details=[_uncut(d) for d, v in zip(record.details, visible, strict=True) if v] if record.details else (),
             attributes={**record.attributes, **origin},
-            ignored=_ignored(regions, x, y, size, np.zeros_like(hidden) if truncated == "blank" else hidden),
+            ignored=_ignored(regions, x, y, size, hidden[:0] if truncated == "blank" else hidden),
         )
         pixels = _cut(frame, x, y, size)
         if truncated == "blank":

@@ -23,7 +23,11 @@ _Message = TypeVar("_Message", Experiment, DatasetExportConfig, Inference)
 
 _POOL = Experiment.DESCRIPTOR.file.pool
 _PACKAGE = Experiment.DESCRIPTOR.file.package + "."
-_OWN_FIELDS = {"width": 1.0, "bn_momentum": 0.99}  # of model_config, with the value that 0 stands for
+_OWN_FIELDS = {  # with the value that 0 stands for
+    ("model_config", "width"): 1.0,
+    ("model_config", "bn_momentum"): 0.99,
+    ("augmentation_config.spatial_augmentation", "turn_probability"): 0.0,
+}
 
 _OTHER_SPECS = {
     "DatasetExportConfig": "the spec of a conversion to TFRecords",
@@ -100,21 +104,18 @@ def format_spec(spec: Experiment | DatasetExportConfig | Inference, *, for_tao: 
 def _without_own_fields(spec: Experiment) -> Experiment:
     copy = Experiment()
     copy.CopyFrom(spec)
-    if turn := spec.augmentation_config.spatial_augmentation.turn_probability:
-        raise SpecError(
-            f"augmentation_config.spatial_augmentation.turn_probability is {turn:.7g}, and TAO knows no quarter turns; "
-            "set it to 0 or use the torch backend"
-        )
-    if not spec.HasField("model_config"):
-        return copy
-    for field, neutral in _OWN_FIELDS.items():
-        value = getattr(spec.model_config, field)
+    for (block, field), neutral in _OWN_FIELDS.items():
+        message: Any = copy
+        for name in block.split("."):
+            message = getattr(message, name)
+        value = getattr(message, field)
         if value and abs(value - neutral) > 1e-6:
             raise SpecError(
-                f"model_config.{field} is {value:.7g}, which TAO's networks do not have; "
+                f"{block}.{field} is {value:.7g}, which TAO does not have; "
                 f"set it to {neutral:g} or use the torch backend"
             )
-        copy.model_config.ClearField(field)
+        if value:
+            message.ClearField(field)
     return copy
 
 

@@ -248,7 +248,7 @@ def test_the_default_spec_is_valid_and_has_no_field_unknown_to_tao():
 def test_quarter_turns_are_refused_for_tao_and_for_frames_that_are_not_square():
     turned = build_spec(SpecOptions(turn_probability=0.5, image_width=512, image_height=512))
     assert check_limits(turned) == []
-    with pytest.raises(SpecError, match=r"turn_probability is 0.5, and TAO knows no quarter turns"):
+    with pytest.raises(SpecError, match=r"turn_probability is 0.5, which TAO does not have"):
         format_spec(turned, for_tao=True)
     with pytest.raises(SpecError, match=r"turn_probability is 0.5; it must be 0 where images are not as wide as high"):
         build_spec(SpecOptions(turn_probability=0.5, image_width=960, image_height=544))
@@ -258,7 +258,7 @@ def test_our_own_fields_are_written_but_never_for_tao():
     narrow = build_spec(SpecOptions(width=0.25, bn_momentum=0.9))
 
     assert "width: 0.25" in format_spec(narrow)
-    with pytest.raises(SpecError, match=r"model_config\.width is 0\.25, which TAO's networks do not have"):
+    with pytest.raises(SpecError, match=r"model_config\.width is 0\.25, which TAO does not have"):
         format_spec(narrow, for_tao=True)
     narrow.model_config.width, narrow.model_config.bn_momentum = 1.0, 0.99
     assert "width: 1.0" in format_spec(narrow)

@@ -105,7 +105,7 @@ def test_a_rendered_spec_parses_to_an_equal_one(options: SpecOptions, epochs: in
     [
         (
             {"options": SpecOptions(width=0.5)},
-            ["train_real: model_config.width is 0.5, which TAO's networks do not have"],
+            ["train_real: model_config.width is 0.5, which TAO does not have"],
         ),
         ({"options": SpecOptions(bn_momentum=0.9)}, ["model_config.bn_momentum is 0.9"]),
         (
