@@ -227,14 +227,18 @@ def _write_page(page: Path, sets: dict[str, Images], result: Audit, model: Path 
 
     doubts: list[Doubt] = []
     if model is not None:
+        from aerodet.data import ImageSet
         from aerodet.deploy.detector import open_detector
         from aerodet.detectnet.mosaic import detect_frames
         from aerodet.metrics import rank_suspects
+        from aerodet.pipelines.cli._scale import scale_of_run
 
         predictor, settings, _ = open_detector(model)
         for name, images in sets.items():
             truth = [record.truth for record in images.records]
-            doubts += draw_doubts(name, images, rank_suspects(truth, detect_frames(predictor, images, settings)))
+            scale = 1.0 if isinstance(images, ImageSet) else scale_of_run(model)
+            found = detect_frames(predictor, images, settings, scale=scale)
+            doubts += draw_doubts(name, images, rank_suspects(truth, found))
     render_audit(result.to_dict(), page, sorted(doubts, key=lambda doubt: -doubt.suspect.doubt))
 
 

@@ -27,8 +27,11 @@ def detect(
         float, typer.Option(min=0, max=0.9, help="Share that neighbouring tiles have in common.")
     ] = 0.25,
     scale: Annotated[
-        float, typer.Option(help="Pictures are resized by it: metres a pixel, theirs over the model's.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            help="Pictures are resized by it: metres a pixel, theirs over the model's. Else as the model's run did."
+        ),
+    ] = None,
     *,
     draw: Annotated[bool, typer.Option("--draw", help="Write each picture with its detections as JPEG.")] = False,
 ) -> None:
@@ -39,11 +42,14 @@ def detect(
     from aerodet.data.scenes import geojson, open_scene
     from aerodet.deploy.detector import open_detector
     from aerodet.detectnet.mosaic import detect_scene
+    from aerodet.pipelines.cli._scale import scale_of_run
 
     require_new(out)
     _require_names(images)
     predictor, settings, used = open_detector(model)
-    typer.echo(f"detecting with {used}")
+    if scale is None:
+        scale = scale_of_run(model)
+    typer.echo(f"detecting with {used}" + (f" on pictures resized by {scale:g}" if scale != 1 else ""))
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     with atomic_path(out) as partial:

@@ -106,6 +106,10 @@ def tfrecords(
     report = write_tfrecords(read_kitti(source), prefix, val_split=val_split, num_shards=shards)
     folds = ", ".join(f"fold {number}: {count}" for number, count in report.folds.items())
     typer.echo(f"{prefix}: {report.images} images ({folds}), {report.bytes:,} bytes in {len(report.files)} files")
+    if report.regions_left_out:
+        typer.echo(
+            f"note: {report.regions_left_out} regions to ignore (DontCare) are not in the files; TAO would drop them"
+        )
     if not val_split:
         typer.echo("note: all images are fold 0; a spec that trains on them must not have validation_fold: 0")
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import rasterio
+import torch
 from rasterio.transform import from_origin
 
 from aerodet.data import encode_image
@@ -17,7 +18,10 @@ from aerodet.pipelines.profiles import load_profile
 @pytest.fixture
 def bundle(tmp_path):
     profile = load_profile("minimal")
+    torch.manual_seed(0)
     network = DetectNet(layers=10, num_classes=1, width=0.25).eval()
+    torch.nn.init.constant_(network.output_cov.bias, 30.0)  # sure everywhere,
+    torch.nn.init.constant_(network.output_bbox.bias, 0.3)  # of objects of about 20 px
     spec = arm_spec(profile, profile.real, load_graph=False, qat=False)
     write_bundle(network, tmp_path / "bundle", spec=spec, classes=("aircraft",), size=(128, 128), engines=())
     return tmp_path / "bundle"
@@ -38,6 +42,7 @@ def test_scenes_get_coco_geojson_and_pictures(aerodet, bundle, scenes, tmp_path)
     assert status == 0, shown
     content = json.loads((tmp_path / "found/detections.json").read_text())
     assert [entry["file_name"] for entry in content["images"]] == ["plain.png", "strip.tif"]
+    assert content["annotations"]
     per_image = [sum(a["image_id"] == n for a in content["annotations"]) for n in (1, 2)]
     assert per_image[0] == per_image[1]  # the same pixels
     assert output.splitlines()[-1] == f"found: {sum(per_image)} detections on 2 images"
@@ -54,6 +59,29 @@ def test_scenes_get_coco_geojson_and_pictures(aerodet, bundle, scenes, tmp_path)
         "strip.geojson",
         "strip.jpg",
     ]
+
+
+def test_a_model_in_a_run_gets_pictures_resized_as_the_run_resized_its_own(aerodet, bundle, scenes, tmp_path):
+    def detections(out, *options):
+        status, output, shown = aerodet(
+            "detect", scenes[0], "--model", bundle, "--out", out, "--threshold", 0, *options
+        )
+        assert status == 0, shown
+        return "resized by 1.5" in output, json.loads((tmp_path / out / "detections.json").read_text())["annotations"]
+
+    plain, larger = (detections(f"at-{scale}", "--scale", scale)[1] for scale in (1, 1.5))
+    assert plain != larger
+    (tmp_path / "run.json").write_text("{}")
+    profile = tmp_path / "profile.yaml"
+    profile.write_text("data: {real: photos, scale: 1.5}\nnot-in-this-version: 1\n")
+    assert detections("as-the-run") == (True, larger)
+    assert detections("as-asked", "--scale", 1) == (False, plain)
+    for number, content in enumerate(("data: {real: '', scale: 1.5}", "", "data:")):  # rendered; cut short
+        profile.write_text(content)
+        assert detections(f"other-{number}") == (False, plain)
+    profile.write_text("data: [")
+    status, _, shown = aerodet("detect", scenes[0], "--model", bundle, "--out", "broken")
+    assert (status, "profile.yaml is not YAML" in shown) == (2, True)
 
 
 def test_what_cannot_be_used_is_told_and_nothing_is_left(aerodet, bundle, scenes, tmp_path):

@@ -3,7 +3,7 @@
 ::
 
     images/NAME.jpg     the image files as they are
-    labels/NAME.txt     one line an object; an empty file for an image without objects
+    labels/NAME.txt     one line an object; an empty file for an image without objects. ``DontCare``: a region to ignore
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ __all__ = ["KittiReport", "kitti_label", "read_kitti", "write_kitti"]
 
 _REST = " 0.00" * 7  # size, place and angle in space
 _DONT_CARE = "dontcare"
+_REGION = "DontCare 0.00 0 0.00 %.2f %.2f %.2f %.2f" + _REST
 FIELDS = 15  # TAO's converter asserts exactly this number (facts of its dataio: more or fewer stop it)
 
 
@@ -35,14 +36,16 @@ class KittiReport:
 
     Args:
         images: image files, and as many label files.
-        boxes: lines written.
-        empty_images: images whose label file is empty.
+        boxes: lines of objects.
+        regions_to_ignore: lines of ``DontCare``, which TAO's converter drops.
+        empty_images: images without objects.
         clipped: boxes that reached past the frame.
         skipped: boxes left out because TAO's converter skips them: a side of no whole pixel after clipping.
     """
 
     images: int
     boxes: int
+    regions_to_ignore: int
     empty_images: int
     clipped: int
     skipped: int
@@ -66,12 +69,13 @@ def write_kitti(images: Images, folder: Path | str, *, how: Placing = "copy") ->
     Raises:
         DataError: two images have the same bare name.
     """
-    totals = np.zeros(4, np.int64)
+    totals = np.zeros(5, np.int64)
 
     def text(record: ImageRecord) -> str:
         lines, clipped, skipped = kitti_label(record, images.classes)
-        totals[:] += (len(lines), not lines, clipped, skipped)
-        return "".join(f"{line}\n" for line in lines)
+        regions = [_REGION % tuple(box) for box in record.ignored.tolist()]
+        totals[:] += (len(lines), len(regions), not lines, clipped, skipped)
+        return "".join(f"{line}\n" for line in lines + regions)
 
     with atomic_path(Path(folder)) as partial:
         write_pairs(images, partial, text, how, "writing KITTI")
@@ -79,7 +83,7 @@ def write_kitti(images: Images, folder: Path | str, *, how: Placing = "copy") ->
 
 
 def kitti_label(record: ImageRecord, classes: Sequence[str]) -> tuple[list[str], int, int]:
-    """Return an image's label lines, and how many boxes were clipped to the frame and skipped.
+    """Return the label lines of an image's objects, and how many boxes were clipped to the frame and skipped.
 
     The class is lower-case without blanks, as TAO's converter makes it; fields that a 2D box lacks are 0.
 

@@ -79,6 +79,7 @@ class TFRecordReport:
         boxes: objects by class.
         folds: records by the number of the fold in the file names.
         skipped: boxes left out, as TAO leaves them out: a side of no whole pixel.
+        regions_left_out: regions to ignore, which TAO would drop.
         files: names of the shards.
         bytes: of the shards.
     """
@@ -87,6 +88,7 @@ class TFRecordReport:
     boxes: Mapping[str, int]
     folds: Mapping[int, int]
     skipped: int
+    regions_left_out: int
     files: tuple[str, ...] = field(repr=False)
     bytes: int
 
@@ -166,6 +168,7 @@ def write_tfrecords(
         boxes=dict(boxes),
         folds={number: len(fold) for number, fold in folds.items()},
         skipped=skipped,
+        regions_left_out=sum(len(images.records[index].ignored) for index in chosen),
         files=tuple(path.name for path in files),
         bytes=sum(path.stat().st_size for path in files),
     )

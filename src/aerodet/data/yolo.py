@@ -34,11 +34,13 @@ class YoloReport:
         images: image files, and as many label files.
         boxes: lines written.
         empty_images: images whose label file is empty.
+        regions_left_out: regions to ignore, for which the form has no line.
     """
 
     images: int
     boxes: int
     empty_images: int
+    regions_left_out: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -61,11 +63,11 @@ def write_yolo(images: Images, folder: Path | str, *, how: Placing = "copy") -> 
     """
     import yaml
 
-    totals = [0, 0]
+    totals = np.zeros(3, np.int64)
 
     def text(record: ImageRecord) -> str:
         lines = _lines(record)
-        totals[:] = totals[0] + len(lines), totals[1] + (not lines)
+        totals[:] += (len(lines), not lines, len(record.ignored))
         return "".join(lines)
 
     with atomic_path(Path(folder)) as partial:
@@ -73,7 +75,7 @@ def write_yolo(images: Images, folder: Path | str, *, how: Placing = "copy") -> 
         names = dict(enumerate(images.classes))
         content = {"path": ".", "train": "images", "val": "images", "names": names}
         write_text(partial / "data.yaml", yaml.safe_dump(content, sort_keys=False))
-    return YoloReport(len(images.records), *totals)
+    return YoloReport(len(images.records), *totals.tolist())
 
 
 def read_yolo(folder: Path | str, classes: Sequence[str] | None = None) -> ImageFiles:

@@ -80,8 +80,12 @@ def detect_scene(
     return Detections(boxes, merged.scores, merged.labels)
 
 
-def detect_frames(predictor: Predictor, images: Images, settings: Settings) -> list[Detections]:
-    """Detect on labelled images of any size, one :class:`Detections` an image; an unreadable one shows nothing."""
+def detect_frames(predictor: Predictor, images: Images, settings: Settings, *, scale: float = 1.0) -> list[Detections]:
+    """Detect on labelled images of any size, resized by ``scale`` first.
+
+    Returns:
+        One :class:`Detections` an image, in its own pixels; an unreadable one shows nothing.
+    """
     found = []
     for index, record in enumerate(images.records):
         try:
@@ -89,7 +93,7 @@ def detect_frames(predictor: Predictor, images: Images, settings: Settings) -> l
         except DataError:  # an audit names such images
             found.append(Detections.empty())
             continue
-        found.append(detect_scene(predictor, scene, settings))
+        found.append(detect_scene(predictor, scene, settings, scale=scale))
     return found
 
 

@@ -36,7 +36,8 @@ from aerodet.detectnet.model import channels_last
 from aerodet.detectnet.prepare import Preparation
 from aerodet.detectnet.quantize import is_quantized
 from aerodet.detectnet.record import CudaRecorder
-from aerodet.detectnet.settings import Settings, settings_of
+from aerodet.detectnet.schedule import learning_rate, standard_error
+from aerodet.detectnet.settings import settings_of
 from aerodet.detectnet.spec import Experiment, format_spec
 from aerodet.detectnet.step import Compile, LateLook, RecordedStep, Step, ahead, how_to_run
 from aerodet.detectnet.targets import Targets
@@ -48,7 +49,7 @@ from aerodet.progress import progress
 if TYPE_CHECKING:  # what a training needs to read files is not needed to train
     from aerodet.data import Images
 
-__all__ = ["Job", "TrainResult", "learning_rate", "train"]
+__all__ = ["Job", "TrainResult", "train"]
 
 Items = Sequence[tuple["Images", Sequence[int]]]
 _STATE_SECONDS = 15.0  # a stopped run loses at most about this much
@@ -76,22 +77,6 @@ class TrainResult:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def learning_rate(done: float, settings: Settings) -> float:
-    """Return the learning rate when the share ``done`` (0..1) of all steps is made.
-
-    It rises exponentially during the soft start, stays, and falls exponentially after annealing began.
-    Source: ``nvidia_tao_tf1/cv/detectnet_v2/training/utilities.py`` and its soft-start annealing hook.
-    """
-    low, high = settings.training.min_learning_rate, settings.training.max_learning_rate
-    soft_start, annealing = settings.training.soft_start, settings.training.annealing
-    height = 1.0
-    if done < soft_start:
-        height = done / soft_start
-    elif done > annealing:
-        height = (1 - done) / (1 - annealing)
-    return math.exp(math.log(low) + height * (math.log(high) - math.log(low)))
-
-
 def train(
     spec: Experiment,
     items: Items,
@@ -115,8 +100,8 @@ def train(
     Args:
         spec: the experiment.
         items: (image set, picture indices) pairs to train on.
-        out: folder that receives ``model.pt`` (the best epoch by AP50, the last without validation), ``spec.txt`` and
-            ``history.json``.
+        out: folder that receives ``model.pt``, ``spec.txt`` and ``history.json``. Kept are the weights of the last
+            epoch whose AP50 is the best within its standard error, without validation those of the last of all.
         state: folder for TensorBoard events and for the newest checkpoint, from which a stopped training goes on.
         init: checkpoint to start from, see :func:`aerodet.detectnet.initial.initial_model`.
         mix: pictures of another set, of which each epoch draws some.
@@ -215,6 +200,7 @@ class _Loop:
             p for m in self.model.modules() if isinstance(m, nn.Conv2d) for p in m.parameters() if p.requires_grad
         ]
         self.best: dict[str, Tensor] = {}
+        self.objects = sum(len(source.records[i].boxes) for source, chosen in job.validation for i in chosen)
         self.trainable = trainable
         self._origin = {"seed": job.seed, "images": len(self.data), "taught": taught, "workers": worker.count}
         self._state = job.state / "last.pt" if job.state else None
@@ -313,7 +299,9 @@ class _Loop:
         entry = {"epoch": self.result.epochs, "loss": loss, "cov": float(means[1]), "bbox": float(means[2]), "lr": rate}
         if self._is_validated():
             entry["ap50"] = ap50 = self._validate()
-            if self.result.best_ap50 is None or ap50 >= self.result.best_ap50:
+            top = max([ap50, *(earlier.get("ap50", 0.0) for earlier in self.result.history)])
+            # A few objects tell epochs apart by luck; of those that may be equal the schedule meant the last.
+            if ap50 >= top - standard_error(top, self.objects):
                 self.result.best_ap50, self.result.best_epoch = ap50, self.result.epochs
                 self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.result.history.append(entry)

@@ -127,7 +127,7 @@ def ingest(
     _choice("part", part, ("all", "train", "test"))
     if is_image_set(source):
         images = ImageSet(source)
-        check_image_set(images, [name.rpartition(":")[2].lower() for name in classes], size)
+        check_image_set(images, list(dict.fromkeys(name.rpartition(":")[2].lower() for name in classes)), size)
         chosen = range(len(images)) if part == "all" else _side(images.records, part, test_fraction, seed)
         copy_image_set(images, chosen, dataset)
         return _made("dataset", dataset)

@@ -61,7 +61,7 @@ def train(
         name: the arm's name, for messages and for its folder in ``state``.
         steps: optimiser steps; the number of epochs comes as near from above as it can.
         seed: of weights, order and augmentation.
-        validation_fraction: share of ``dataset`` on which the best epoch is chosen; 0: the last epoch is kept.
+        validation_fraction: share of ``dataset`` on which the epoch to keep is chosen; 0: the last epoch is kept.
         synthetic_share: share of the pictures of an epoch that come from ``synthetic``.
         state: folder, or ``s3://bucket/prefix``, for TensorBoard events and for the checkpoint from which a stopped
             training goes on; empty: none.

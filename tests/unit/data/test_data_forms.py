@@ -15,6 +15,7 @@ from aerodet.data import (
     read_yolo,
     write_coco,
     write_kitti,
+    write_tfrecords,
     write_yolo,
 )
 from aerodet.errors import DataError
@@ -30,16 +31,30 @@ WRITERS = {"coco": write_coco, "kitti": write_kitti, "yolo": write_yolo}
 
 @pytest.fixture
 def images(tmp_path):
-    """Five images of fractional boxes of two classes, one of them without any."""
+    """Five images of fractional boxes of two classes, one of them without any; two have a region to ignore."""
     generator = np.random.default_rng(3)
     with ImageSetWriter(tmp_path / "set", CLASSES) as writer:
         for number in range(1, 6):
             count = 0 if number == 3 else number
             corner = generator.uniform(0, 20, (count, 2))
             boxes = np.concatenate([corner, corner + generator.uniform(3, 25, (count, 2))], axis=1)
-            record = ImageRecord(number, f"image_{number}.png", 64, 48, "g", boxes, generator.integers(0, 2, count))
+            labels = generator.integers(0, 2, count)
+            ignored = [[1.5, 2.25, 9.0, 8.5]] if number > 3 else []
+            record = ImageRecord(number, f"image_{number}.png", 64, 48, "g", boxes, labels, ignored=ignored)
             writer.add(record, picture(number))
     return ImageSet(tmp_path / "set")
+
+
+@pytest.mark.parametrize("form", [form for form in WRITERS if form != "yolo"])
+def test_regions_to_ignore_survive_where_the_form_has_them(images, tmp_path, form):
+    WRITERS[form](images, tmp_path / "there")
+    back = READERS[form](tmp_path / "there")
+    assert [record.ignored.tolist() for record in back.records] == [r.ignored.tolist() for r in images.records]
+
+
+def test_regions_to_ignore_that_a_form_cannot_hold_are_counted(images, tmp_path):
+    assert write_yolo(images, tmp_path / "yolo").regions_left_out == 2
+    assert write_tfrecords(images, tmp_path / "records").regions_left_out == 2
 
 
 @pytest.mark.parametrize("first", WRITERS)

@@ -28,7 +28,8 @@ def test_every_image_gets_a_label_file_and_an_empty_one_where_nothing_is(images,
     assert sorted(p.name for p in (tmp_path / "kitti/labels").iterdir()) == ["image_1.txt", "image_2.txt"]
     assert (tmp_path / "kitti/labels/image_2.txt").read_text() == ""
     assert (tmp_path / "kitti/images/image_1.png").read_bytes() == images.encoded(0)
-    assert report.to_dict() == {"images": 2, "boxes": 2, "empty_images": 1, "clipped": 0, "skipped": 0}
+    counts = {"images": 2, "boxes": 2, "regions_to_ignore": 0, "empty_images": 1, "clipped": 0, "skipped": 0}
+    assert report.to_dict() == counts
 
 
 def test_boxes_are_clipped_and_those_that_tao_skips_are_counted():

@@ -15,6 +15,7 @@ from aerodet.detectnet.model import DetectNet
 from aerodet.detectnet.settings import settings_of
 from aerodet.detectnet.targets import TargetMaker
 from aerodet.errors import DataError, SpecError
+from aerodet.metrics import IGNORED
 
 SETTINGS = settings_of(small_spec())
 BATCH = TrainingSet([(rectangles(4), range(4))], (64, 64), torch.device("cpu")).batch([0, 1, 2, 3])
@@ -75,6 +76,14 @@ def test_a_taylor_score_is_the_squared_first_order_change_of_the_loss():
         slope = (before - loss()) / step
         filters[channel] /= 1 - step
         assert scores["block_1a_conv_1"][channel].item() == pytest.approx(slope**2, rel=0.1, abs=1e-9)
+
+
+def test_a_picture_that_is_a_region_to_ignore_says_nothing_of_any_channel():
+    boxes = torch.tensor([0.0, 0, 64, 64]).expand(4, 1, 4)
+    batch = BATCH._replace(boxes=boxes, labels=torch.full((4, 1), IGNORED))
+    scores = taylor_scores(network(), SETTINGS, [batch])
+    assert scores
+    assert all((values == 0).all() for values in scores.values())
 
 
 def test_batches_add_up_and_the_model_is_left_without_gradients():

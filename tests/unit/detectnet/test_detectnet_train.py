@@ -15,9 +15,10 @@ from aerodet.detectnet.losses import regularize
 from aerodet.detectnet.model import DetectNet
 from aerodet.detectnet.prune import PruneOptions, prune
 from aerodet.detectnet.quantize import activation_scales, is_quantized
+from aerodet.detectnet.schedule import learning_rate
 from aerodet.detectnet.settings import settings_of
 from aerodet.detectnet.spec import format_spec
-from aerodet.detectnet.train import TrainResult, learning_rate, train
+from aerodet.detectnet.train import TrainResult, train
 from aerodet.errors import DataError, SpecError, TrainingError
 
 CPU = torch.device("cpu")
@@ -118,11 +119,11 @@ def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[dict[
 
 
 def test_the_weights_of_the_best_epoch_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    seen = scripted(monkeypatch, [10.0, 60.0, 50.0, 20.0])
+    seen = scripted(monkeypatch, [10.0, 90.0, 50.0, 20.0])
 
     result = fit(tmp_path / "model", validate=True, epochs=4)
 
-    assert (result.best_epoch, result.best_ap50) == (2, 60.0)
+    assert (result.best_epoch, result.best_ap50) == (2, 90.0)
     assert same(weights_of(tmp_path / "model"), seen[1])
     assert not same(seen[1], seen[3])
 
@@ -131,6 +132,15 @@ def test_of_equal_epochs_the_later_one_is_kept(tmp_path: Path, monkeypatch: pyte
     seen = scripted(monkeypatch, [0.0, 0.0, 0.0])
 
     assert fit(tmp_path / "model", validate=True, epochs=3).best_epoch == 3
+    assert same(weights_of(tmp_path / "model"), seen[2])
+
+
+def test_of_epochs_that_few_objects_cannot_tell_apart_the_last_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seen = scripted(monkeypatch, [80.0, 90.0, 85.0, 60.0])
+
+    result = fit(tmp_path / "model", validate=True, epochs=4)
+
+    assert (result.best_epoch, result.best_ap50) == (3, 85.0)
     assert same(weights_of(tmp_path / "model"), seen[2])
 
 

@@ -1,8 +1,7 @@
-"""Where a training starts from, and its learning rate."""
+"""Where a training starts from."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from aerodet.detectnet.model import Architecture, DetectNet
 from aerodet.detectnet.prune import PruneOptions, prune
 from aerodet.detectnet.quantize import is_quantized
 from aerodet.detectnet.settings import settings_of
-from aerodet.detectnet.train import learning_rate
 from aerodet.errors import DataError, SpecError
 
 
@@ -102,25 +100,3 @@ def test_a_start_from_nothing_is_the_specs_architecture():
 def test_enable_qat_puts_fake_quantisation_into_whatever_it_starts_from(parent: Path):
     for options, init in (({}, None), ({}, parent), ({"load_graph": True}, parent)):
         assert is_quantized(initial_model(settings_of(small_spec(enable_qat=True, **options)), init))
-
-
-# ----------------------------------------------------------------------------------------------------- learning rate
-
-
-def test_the_learning_rate_rises_exponentially_stays_and_falls_exponentially():
-    settings = settings_of(small_spec(min_learning_rate=1e-6, max_learning_rate=1e-2, soft_start=0.1, annealing=0.6))
-
-    assert learning_rate(0.0, settings) == pytest.approx(1e-6)
-    assert learning_rate(0.05, settings) == pytest.approx(1e-4)  # the geometric middle
-    assert learning_rate(0.1, settings) == pytest.approx(1e-2)
-    assert learning_rate(0.6, settings) == pytest.approx(1e-2)
-    assert learning_rate(0.8, settings) == pytest.approx(1e-4)
-    assert learning_rate(1.0, settings) == pytest.approx(1e-6)
-
-
-def test_without_soft_start_the_first_step_has_the_full_rate():
-    settings = settings_of(small_spec(max_learning_rate=1e-2, soft_start=0.0, annealing=0.0))
-
-    assert learning_rate(0.0, settings) == pytest.approx(1e-2)
-    falling = [learning_rate(n / 10, settings) for n in range(11)]
-    assert all(b < a for a, b in pairwise(falling))
