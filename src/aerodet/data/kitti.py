@@ -37,7 +37,7 @@ class KittiReport:
     Args:
         images: image files, and as many label files.
         boxes: lines of objects.
-        regions_to_ignore: lines of ``DontCare``, which TAO's converter drops.
+        regions_to_ignore: lines of ``DontCare``; TAO has no use for them but in a loss mask that names them.
         empty_images: images without objects.
         clipped: boxes that reached past the frame.
         skipped: boxes left out because TAO's converter skips them: a side of no whole pixel after clipping.

@@ -11,7 +11,8 @@ the feature ``frame/encoded`` (TAO's name for it in its DALI records), so that o
 DetectNet_v2 passes over it.
 
 Features, names, shards, partitions and order are those of ``nvidia_tao_tf1/cv/detectnet_v2/dataio/``
-(``kitti_converter_lib.py``, ``dataset_converter_lib.py``) on the folder that :func:`aerodet.data.write_kitti` makes.
+(``kitti_converter_lib.py``, ``dataset_converter_lib.py``) on the folder that :func:`aerodet.data.write_kitti` makes,
+but for its ``DontCare`` lines: those are counted and left out.
 """
 
 from __future__ import annotations
