@@ -39,7 +39,7 @@ def train(
         name: The arm's name.
         steps: Optimiser steps.
         seed: Of weights, order and augmentation.
-        validation_fraction: Share of ``dataset`` on which the best epoch is chosen.
+        validation_fraction: Share of ``dataset`` on which the epoch to keep is chosen.
         synthetic_share: Share of an epoch that comes from ``synthetic``.
         state: Folder or ``s3://bucket/prefix`` for TensorBoard events and the newest checkpoint; empty: none.
         synthetic: Image set to mix in.

@@ -83,6 +83,9 @@ def audit(
     model: Annotated[
         Path | None, typer.Option(help="With --html: a run, export or checkpoint whose doubts about labels are shown.")
     ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="With --model: pictures are resized by it. Else as the model's run did.")
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
@@ -100,7 +103,7 @@ def audit(
     reports = {name: images.report for name, images in sets.items() if isinstance(images, CocoSource)}
     result = audit_sets(sets, test_sets=[str(folder) for folder in tests] if tests else None)
     if page is not None:
-        _write_page(page, sets, result, model)
+        _write_page(page, sets, result, model, scale)
     if as_json:
         read = {name: report.to_dict() for name, report in reports.items()}
         typer.echo(json.dumps({**result.to_dict(), "read": read}, indent=2))
@@ -221,8 +224,8 @@ def _distances(found: Gap) -> Table:
     return table
 
 
-def _write_page(page: Path, sets: dict[str, Images], result: Audit, model: Path | None) -> None:
-    """Write the audit's page, with the labels that a model doubts where one is given."""
+def _write_page(page: Path, sets: dict[str, Images], result: Audit, model: Path | None, scale: float | None) -> None:
+    """Write the audit's page, with the labels that a model doubts where one is given; it is shown frames resized."""
     from aerodet.report.audit_page import Doubt, draw_doubts, render_audit
 
     doubts: list[Doubt] = []
@@ -234,10 +237,10 @@ def _write_page(page: Path, sets: dict[str, Images], result: Audit, model: Path 
         from aerodet.pipelines.cli._scale import scale_of_run
 
         predictor, settings, _ = open_detector(model)
+        scale = scale_of_run(model) if scale is None else scale
         for name, images in sets.items():
             truth = [record.truth for record in images.records]
-            scale = 1.0 if isinstance(images, ImageSet) else scale_of_run(model)
-            found = detect_frames(predictor, images, settings, scale=scale)
+            found = detect_frames(predictor, images, settings, scale=1.0 if isinstance(images, ImageSet) else scale)
             doubts += draw_doubts(name, images, rank_suspects(truth, found))
     render_audit(result.to_dict(), page, sorted(doubts, key=lambda doubt: -doubt.suspect.doubt))
 

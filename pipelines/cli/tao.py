@@ -108,7 +108,7 @@ def tfrecords(
     typer.echo(f"{prefix}: {report.images} images ({folds}), {report.bytes:,} bytes in {len(report.files)} files")
     if report.regions_left_out:
         typer.echo(
-            f"note: {report.regions_left_out} regions to ignore (DontCare) are not in the files; TAO would drop them"
+            f"note: {report.regions_left_out} regions to ignore (DontCare) are not in the files: background for TAO"
         )
     if not val_split:
         typer.echo("note: all images are fold 0; a spec that trains on them must not have validation_fold: 0")

@@ -126,7 +126,7 @@ class Training(_Section):
     bbox_weight: Annotated[float, Field(gt=0)] = 10.0
     autoweighting: bool = Field(True, description="re-balance the two losses after each epoch, as TAO does")
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.1, description="share of an arm's own images on which the best epoch is chosen"
+        0.1, description="share of an arm's own images on which the epoch to keep is chosen"
     )
     validation_period: Count = Field(2, description="epochs between validations")
     clustering: Literal["dbscan", "nms"] = "dbscan"

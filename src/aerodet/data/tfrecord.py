@@ -80,7 +80,7 @@ class TFRecordReport:
         boxes: objects by class.
         folds: records by the number of the fold in the file names.
         skipped: boxes left out, as TAO leaves them out: a side of no whole pixel.
-        regions_left_out: regions to ignore, which TAO would drop.
+        regions_left_out: regions to ignore, which TAO takes for background.
         files: names of the shards.
         bytes: of the shards.
     """

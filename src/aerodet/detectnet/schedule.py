@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from aerodet.detectnet.settings import Settings
 
@@ -25,16 +26,18 @@ def learning_rate(done: float, settings: Settings) -> float:
     return math.exp(math.log(low) + height * (math.log(high) - math.log(low)))
 
 
-def standard_error(ap50: float, objects: int) -> float:
+def standard_error(ap50: float, objects: Sequence[int]) -> float:
     """Return about how far AP50 on so many objects is from that on endlessly many, in points.
 
     As if each object were found or missed by itself with the probability AP50, after Agresti and Coull, so that 100 %
     of twenty objects is no certainty.
 
     Args:
-        ap50: percent.
-        objects: that it was measured on.
+        ap50: percent, the mean over the classes that have objects.
+        objects: of each class that it was measured on, not all 0.
     """
-    counted = objects + 4
-    share = (ap50 / 100 * objects + 2) / counted
-    return 100 * math.sqrt(share * (1 - share) / counted)
+    variances = []
+    for count in filter(None, objects):
+        share = (ap50 / 100 * count + 2) / (count + 4)
+        variances.append(share * (1 - share) / (count + 4))
+    return 100 * math.sqrt(sum(variances)) / len(variances)

@@ -200,7 +200,8 @@ class _Loop:
             p for m in self.model.modules() if isinstance(m, nn.Conv2d) for p in m.parameters() if p.requires_grad
         ]
         self.best: dict[str, Tensor] = {}
-        self.objects = sum(len(source.records[i].boxes) for source, chosen in job.validation for i in chosen)
+        held = [source.records[i].labels for source, chosen in job.validation for i in chosen]
+        self.objects = [sum(int((labels == c).sum()) for labels in held) for c in range(len(settings.classes))]
         self.trainable = trainable
         self._origin = {"seed": job.seed, "images": len(self.data), "taught": taught, "workers": worker.count}
         self._state = job.state / "last.pt" if job.state else None
@@ -310,7 +311,7 @@ class _Loop:
     def _is_validated(self) -> bool:
         e, epoch = self.settings.evaluation, self.result.epochs
         due = epoch >= e.first_epoch and (epoch - e.first_epoch) % e.period == 0
-        return self.worker.leads and bool(self.job.validation) and (due or epoch == self.settings.training.epochs)
+        return self.worker.leads and any(self.objects) and (due or epoch == self.settings.training.epochs)
 
     def _validate(self) -> float:
         predictor = TorchPredictor(self.model, self.device)

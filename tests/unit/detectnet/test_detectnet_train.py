@@ -144,6 +144,17 @@ def test_of_epochs_that_few_objects_cannot_tell_apart_the_last_is_kept(tmp_path:
     assert same(weights_of(tmp_path / "model"), seen[2])
 
 
+def test_validation_pictures_without_an_object_choose_nothing(tmp_path: Path):
+    pictures = rectangles(4)
+    held = PictureSet(pictures.pictures, [[]] * 4, [[]] * 4, classes=pictures.classes)
+
+    result = train(
+        small_spec(epochs=2), [(rectangles(6), range(6))], out=tmp_path / "model", validation=[(held, range(4))]
+    )
+
+    assert (result.best_epoch, result.best_ap50) == (2, None)
+
+
 def test_without_validation_the_last_epoch_is_kept(tmp_path: Path):
     result = fit(tmp_path / "model", epochs=2)
 
