@@ -16,7 +16,7 @@ from typing import Any, Literal
 from aerodet.errors import UserError
 from aerodet.files import disk_errors, read_json, write_json
 
-__all__ = ["RECORD", "RunRecord", "StageRecord", "State", "is_running", "lock_run"]
+__all__ = ["RECORD", "RunRecord", "StageRecord", "State", "is_running", "lock_run", "run_around"]
 
 RECORD = "run.json"
 LOCK = ".lock"
@@ -26,6 +26,12 @@ State = Literal["RUNNING", "SUCCEEDED", "FAILED", "STOPPED"]
 def now() -> str:
     """Return the time, ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def run_around(path: Path) -> Path | None:
+    """Return the folder of the run that a file or folder is in, itself among them; None outside a run."""
+    path = path.resolve()
+    return next((folder for folder in (path, *path.parents) if (folder / RECORD).is_file()), None)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import typer
 
 from aerodet.errors import UserError
 from aerodet.files import PROVENANCE
-from aerodet.pipelines.record import RECORD
+from aerodet.pipelines.record import RECORD, run_around
 
 if TYPE_CHECKING:
     from aerodet.lineage import Catalog, Target
@@ -85,6 +85,4 @@ def _expand(target: str) -> str:
 
 def _around(path: Path) -> Path:
     """Return the folder of the run that a path is in, else its own."""
-    path = path.resolve()
-    folder = path if path.is_dir() else path.parent
-    return next((parent for parent in (folder, *folder.parents) if (parent / RECORD).is_file()), folder)
+    return run_around(path) or (path if path.is_dir() else path.parent).resolve()

@@ -225,7 +225,7 @@ def _distances(found: Gap) -> Table:
 
 
 def _write_page(page: Path, sets: dict[str, Images], result: Audit, model: Path | None, scale: float | None) -> None:
-    """Write the audit's page, with the labels that a model doubts where one is given; it is shown frames resized."""
+    """Write the audit's page, with the labels that a model doubts where one is given."""
     from aerodet.report.audit_page import Doubt, draw_doubts, render_audit
 
     doubts: list[Doubt] = []
@@ -237,10 +237,11 @@ def _write_page(page: Path, sets: dict[str, Images], result: Audit, model: Path 
         from aerodet.pipelines.cli._scale import scale_of_run
 
         predictor, settings, _ = open_detector(model)
-        scale = scale_of_run(model) if scale is None else scale
+        as_run = scale_of_run(model) if scale is None else scale
         for name, images in sets.items():
             truth = [record.truth for record in images.records]
-            found = detect_frames(predictor, images, settings, scale=1.0 if isinstance(images, ImageSet) else scale)
+            tiles = scale is None and isinstance(images, ImageSet)  # which have the network's size
+            found = detect_frames(predictor, images, settings, scale=1.0 if tiles else as_run)
             doubts += draw_doubts(name, images, rank_suspects(truth, found))
     render_audit(result.to_dict(), page, sorted(doubts, key=lambda doubt: -doubt.suspect.doubt))
 

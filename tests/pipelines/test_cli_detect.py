@@ -84,6 +84,26 @@ def test_a_model_in_a_run_gets_pictures_resized_as_the_run_resized_its_own(aerod
     assert (status, "profile.yaml is not YAML" in shown) == (2, True)
 
 
+def test_an_audit_shows_a_models_run_pictures_of_the_size_that_it_was_trained_on(aerodet, bundle, scenes, tmp_path):
+    entry = {"id": 1, "file_name": "plain.png", "width": 200, "height": 150}
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [20, 20, 40, 40], "area": 1600, "iscrowd": 0}
+    coco = {"images": [entry], "annotations": [box], "categories": [{"id": 1, "name": "aircraft"}]}
+    (tmp_path / "photos/images").mkdir(parents=True)
+    (tmp_path / "photos/images/plain.png").write_bytes(scenes[0].read_bytes())
+    (tmp_path / "photos/instances.json").write_text(json.dumps(coco))
+
+    def page(name, *options):
+        status, _, shown = aerodet("data", "audit", "photos", "--html", name, "--model", bundle, *options)
+        assert status == 0, shown
+        return (tmp_path / name).read_text()
+
+    plain, larger = (page(f"{scale}.html", "--scale", scale) for scale in (1, 1.5))
+    assert plain != larger
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "profile.yaml").write_text("data: {real: photos, scale: 1.5}")
+    assert page("as-the-run.html") == larger
+
+
 def test_what_cannot_be_used_is_told_and_nothing_is_left(aerodet, bundle, scenes, tmp_path):
     for arguments, sentence in (
         (["none.png", "--model", bundle], "none.png is not a file"),
