@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from aerodet.metrics.boxes import areas, iou, share_inside
 from aerodet.metrics.coco import CocoResult, Curve, SizeSlice, coco_ap, coco_results
-from aerodet.metrics.detections import IGNORED, Detections, Truth, share_inside
+from aerodet.metrics.detections import IGNORED, Detections, Truth
 from aerodet.metrics.suspects import Suspect, rank_suspects
 from aerodet.metrics.tao import BoxLimits, TaoResult, tao_ap
 
@@ -17,8 +18,10 @@ __all__ = [
     "Suspect",
     "TaoResult",
     "Truth",
+    "areas",
     "coco_ap",
     "coco_results",
+    "iou",
     "rank_suspects",
     "share_inside",
     "tao_ap",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aerodet.errors import DataError
 
-__all__ = ["IGNORED", "Detections", "Truth", "check_pairs", "share_inside"]
+__all__ = ["IGNORED", "Detections", "Truth", "check_pairs"]
 
 IGNORED = -2  # the label of a region that is neither object nor background; -1 is padding in training
 Truth = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -76,13 +76,3 @@ def check_pairs(truth: Sequence[Truth], detections: Sequence[Detections], num_cl
     for labels in (*(labels[labels != IGNORED] for _, labels in truth), *(found.labels for found in detections)):
         if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
             raise ValueError(f"a label lies outside 0 to {num_classes - 1}")
-
-
-def share_inside(boxes: NDArray[np.float32], regions: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the largest share of each box's area that lies inside one of the regions, float64 [N]."""
-    if not len(boxes) or not len(regions):
-        return np.zeros(len(boxes))
-    a, b = boxes.astype(np.float64)[:, None], regions.astype(np.float64)[None]
-    sides = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0)
-    areas = np.maximum((a[..., 2:] - a[..., :2]).prod(axis=-1), 1e-9)
-    return np.asarray((sides.prod(axis=-1) / areas).max(axis=1))

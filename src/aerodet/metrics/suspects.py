@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aerodet.metrics.detections import Detections, Truth, share_inside
+from aerodet.metrics.boxes import iou, share_inside
+from aerodet.metrics.detections import Detections, Truth
 
 __all__ = ["Suspect", "rank_suspects"]
 
@@ -68,7 +69,7 @@ def _of_image(image: int, boxes: NDArray[np.float32], labels: NDArray[np.int64],
     ignored = share_inside(seen.boxes, boxes[labels < 0]) >= _SAME
     boxes, labels = boxes[labels >= 0], labels[labels >= 0]
     scores = np.minimum(seen.scores.astype(np.float64), 1.0)
-    overlap = _iou(seen.boxes, boxes)
+    overlap = iou(seen.boxes, boxes)
     taken = np.full(len(boxes), -1, np.int64)
     suspects = []
     for index in np.argsort(-scores, kind="stable").tolist():
@@ -95,12 +96,3 @@ def _of_image(image: int, boxes: NDArray[np.float32], labels: NDArray[np.int64],
 def _corners(box: NDArray[np.float32]) -> tuple[float, float, float, float]:
     x1, y1, x2, y2 = (round(float(value), 2) for value in box)
     return (x1, y1, x2, y2)
-
-
-def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return float64 [A, B]."""
-    first, second = a.astype(np.float64)[:, None], b.astype(np.float64)[None]
-    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
-    shared = np.maximum(sides, 0).prod(axis=-1)
-    areas = (first[..., 2:] - first[..., :2]).prod(axis=-1) + (second[..., 2:] - second[..., :2]).prod(axis=-1)
-    return np.asarray(shared / np.maximum(areas - shared, 1e-9))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from aerodet.metrics import Detections, Truth, share_inside
+from aerodet.metrics import Detections, Truth, areas, iou, share_inside
 
 __all__ = ["Matches", "ap50", "draws", "match"]
 
@@ -137,7 +137,7 @@ def _match_class(
         mine = mine[np.argsort(-found.scores[mine], kind="stable")][:_MOST]
         taken = _match_image(found.boxes[mine], true[wanted], counts, share_inside(found.boxes[mine], ignored))
         if area is not None:
-            sizes = _areas(found.boxes[mine].astype(np.float64))
+            sizes = areas(found.boxes[mine])
             taken[(taken == 0) & ((sizes < area[0]) | (sizes >= area[1]))] = -1
         keep = taken >= 0
         images.append(np.full(int(keep.sum()), index))
@@ -157,7 +157,7 @@ def _match_image(
     result = np.where(crowded >= _IOU, -1, 0)
     if not len(true) or not len(found):
         return result
-    overlap = _iou(found.astype(np.float64), true.astype(np.float64))
+    overlap = iou(found, true)
     free = np.ones(len(true), bool)
     for place in np.flatnonzero(overlap.max(axis=1) >= _IOU):
         for group, verdict in ((counts, 1), (~counts, -1)):  # boxes that count come first
@@ -168,15 +168,3 @@ def _match_image(
                 result[place] = verdict
                 break
     return result
-
-
-def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return float64 [A, B] of boxes x1, y1, x2, y2."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.maximum(high - low, 0).prod(axis=-1)
-    union = _areas(a)[:, None] + _areas(b)[None] - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
-
-
-def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=-1))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aerodet.errors import DataError
 from aerodet.files import read_json
-from aerodet.metrics import Detections, share_inside
+from aerodet.metrics import Detections, iou, share_inside
 from aerodet.report.data import Example
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _greedy(record: ImageRecord, found: Detections) -> NDArray[np.int64]:
     assigned = np.full(len(found.scores), -1, np.int64)
     if not len(record.boxes) or not len(assigned):
         return assigned
-    overlap = _iou(found.boxes, record.boxes)
+    overlap = iou(found.boxes, record.boxes)
     overlap[found.labels[:, None] != record.labels[None, :]] = 0
     for detection in np.argsort(-found.scores, kind="stable"):
         best = int(overlap[detection].argmax())
@@ -228,14 +228,6 @@ def _greedy(record: ImageRecord, found: Detections) -> NDArray[np.int64]:
             assigned[detection] = best
             overlap[:, best] = 0
     return assigned
-
-
-def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    shared = np.clip(sides, 0, None).astype(np.float64).prod(-1)
-    areas = [(x[:, 2:] - x[:, :2]).astype(np.float64).prod(-1) for x in (a, b)]
-    union = np.maximum(areas[0][:, None] + areas[1][None, :] - shared, 1e-9)
-    return np.asarray(shared / union, np.float64)
 
 
 def _best_threshold(scores: NDArray[np.float32], hits: NDArray[np.bool_], truths: int) -> float:
