@@ -267,10 +267,10 @@ def _figures(result: Audit) -> Table:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
-    for heading in ("set", "images", "empty", "places", "boxes", "small", "medium", "large"):
+    for heading in ("set", "images", "empty", "places", "boxes", "ignored", "small", "medium", "large"):
         table.add_column(heading, justify="left" if heading == "set" else "right")
     for name, figures in result.sets.items():
-        counts = (figures.images, figures.empty_images, len(figures.groups), figures.boxes)
+        counts = (figures.images, figures.empty_images, len(figures.groups), figures.boxes, figures.regions)
         sizes = (figures.sizes.get(size, 0) for size in ("small", "medium", "large"))
         table.add_row(name, *(f"{count:,}" for count in (*counts, *sizes)))
     return table

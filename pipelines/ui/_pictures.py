@@ -77,8 +77,10 @@ class Pictures:
             record = images.records[index]
             names = [images.classes[label] for label in record.labels]
             boxes = [[*_corners(box), "truth", name] for box, name in zip(record.boxes, names, strict=True)]
+            boxes += _ignored(record)
             items.append(_item(digest, index, record, boxes))
-        return {"items": items, "total": len(images), "offset": offset, "size": A_PAGE, "legend": ["truth"]}
+        legend = ["truth", *_more(images)]
+        return {"items": items, "total": len(images), "offset": offset, "size": A_PAGE, "legend": legend}
 
     def _evaluation_page(self, record: Record, offset: int) -> dict[str, Any]:
         """Return the pictures of an evaluation, those with most errors first."""
@@ -99,8 +101,9 @@ class Pictures:
                 [*_corners(b), "found" if h else "invented", ""] for b, h in zip(match.boxes, match.hits, strict=True)
             ]
             boxes += [[*_corners(box), "missed", ""] for box in match.truth[~match.taken]]
+            boxes += _ignored(images.records[match.index])
             items.append(_item(dataset, match.index, images.records[match.index], boxes))
-        legend = ["found", "invented", "missed"]
+        legend = ["found", "invented", "missed", *_more(images)]
         return {
             "items": items,
             "total": len(matches),
@@ -156,6 +159,15 @@ def _has(record: Record, name: str) -> bool:
 def _item(digest: str, index: int, record: Any, boxes: list[list[Any]]) -> dict[str, Any]:
     place = {"width": record.width, "height": record.height, "group": record.group}
     return {"src": f"{digest}/images/{index}", "name": record.file_name, **place, "boxes": boxes}
+
+
+def _ignored(record: Any) -> list[list[Any]]:
+    return [[*_corners(region), "ignored", ""] for region in record.ignored]
+
+
+def _more(images: Any) -> list[str]:
+    """Return what the legend of a set says besides."""
+    return ["ignored"] if any(len(record.ignored) for record in images.records) else []
 
 
 def _corners(box: Any) -> list[float]:

@@ -97,10 +97,19 @@ def _benchmark(record: Record, name: str) -> Iterator[Section]:
 def _audit(record: Record, name: str) -> Iterator[Section]:
     content = _json(record, name)
     rows = [
-        [key, s["images"], s["boxes"], s["empty_images"], len(s["groups"]), s["box_side"].get("p50")]
+        [
+            key,
+            s["images"],
+            s["boxes"],
+            s.get("regions", 0),  # audits from before they were counted have none
+            s["empty_images"],
+            len(s["groups"]),
+            s["box_side"].get("p50"),
+        ]
         for key, s in content["sets"].items()
     ]
-    yield _table("Image sets", ["set", "images", "boxes", "without boxes", "places", "median box side, px"], rows)
+    headings = ["set", "images", "boxes", "ignored regions", "without boxes", "places", "median box side, px"]
+    yield _table("Image sets", headings, rows)
     findings = [[f["severity"], f["kind"], f["set"], f["sentence"]] for f in content["findings"]]
     if findings:
         yield _table(f"Findings, {len(findings)}", ["severity", "kind", "set", "what"], findings)

@@ -65,7 +65,7 @@ function pretty(name, text) {
   try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return text; }
 }
 
-const WORDS = { truth: "labelled", found: "found", invented: "false alarm", missed: "missed" };
+const WORDS = { truth: "labelled", found: "found", invented: "false alarm", missed: "missed", ignored: "to ignore" };
 
 /** The pictures of an image set or evaluation, a page at a time. */
 export function pictures(digest, first) {

@@ -61,6 +61,7 @@ class SetAudit:
     Args:
         images: number of images.
         boxes: number of boxes.
+        regions: regions to ignore, which are neither object nor background.
         empty_images: images without a box.
         unreadable_images: images that cannot be decoded.
         groups: images by group.
@@ -74,6 +75,7 @@ class SetAudit:
 
     images: int
     boxes: int
+    regions: int
     empty_images: int
     unreadable_images: int
     groups: dict[str, int]
@@ -201,6 +203,7 @@ def _figures(images: Images, content: _Content) -> SetAudit:
     return SetAudit(
         images=len(records),
         boxes=len(boxes),
+        regions=sum(len(r.ignored) for r in records),
         empty_images=int((per_image == 0).sum()),
         unreadable_images=content.digests.count(""),
         groups=dict(Counter(r.group for r in records)),

@@ -43,7 +43,10 @@ def write_images(folder: Path, count: int) -> None:
     with ImageSetWriter(folder, ("aircraft",)) as writer:
         for number in range(1, count + 1):
             box = np.array([[8, 8, 40, 24]], np.float32)
-            record = ImageRecord(number, f"image_{number}.png", 64, 64, "place", box, np.zeros(1, np.int64))
+            ignored = np.array([[44, 44, 60, 60]] if number == 13 else [], np.float32)
+            record = ImageRecord(
+                number, f"image_{number}.png", 64, 64, "place", box, np.zeros(1, np.int64), ignored=ignored
+            )
             writer.add(record, generator.integers(0, 256, (64, 64, 3), dtype=np.uint8))
 
 

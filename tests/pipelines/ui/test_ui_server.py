@@ -189,6 +189,15 @@ def test_pictures_of_an_evaluation_say_what_was_found_invented_and_missed(addres
     assert [item["name"] for item in rest["items"]] == ["image_13.png", "image_14.png"]
 
 
+def test_pictures_show_the_regions_that_are_ignored(address, runs):
+    _, page = get(address, f"artifacts/{runs[1]['render']}/pictures?offset=12")
+    assert [[box[4] for box in item["boxes"]] for item in page["items"]] == [["truth", "ignored"], ["truth"]]
+    assert page["items"][0]["boxes"][1][:4] == [44, 44, 60, 60]
+    assert page["legend"] == ["truth", "ignored"]
+    _, page = get(address, f"artifacts/{runs[1]['evaluate']}/pictures")
+    assert page["legend"] == ["found", "invented", "missed", "ignored"]
+
+
 def test_lineage_marks_the_start_and_what_is_missing(address, runs):
     made = runs[1]
     _, found = get(address, f"lineage/{made['export']}")

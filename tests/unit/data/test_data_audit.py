@@ -43,6 +43,14 @@ def test_clean_sets_give_figures_and_no_findings(tmp_path):
     }
 
 
+def test_regions_to_ignore_are_counted_apart(tmp_path):
+    with ImageSetWriter(tmp_path / "set", ("aircraft",)) as writer:
+        writer.add(make_record(1, ignored=[[0, 0, 9, 9], [50, 50, 60, 60]]), picture(1))
+        writer.add(make_record(2), picture(2))
+    figures = audit({"set": ImageSet(tmp_path / "set")}).sets["set"]
+    assert (figures.boxes, figures.regions) == (sum(figures.classes.values()), 2)
+
+
 def test_broken_tiny_and_repeated_boxes_are_found(tmp_path):
     boxes = {
         1: [[10, 10, 10, 20]],
