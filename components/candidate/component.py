@@ -33,7 +33,7 @@ def candidate(
         evaluation_teacher: Of the network that is compressed.
         teacher_bundle: Float export of that network.
         benchmark: Latency of both exports.
-        candidates: ``candidates.json`` and ``best/``, the export of the fastest point within the budget.
+        candidates: ``candidates.json`` and ``best/``, the export of the best point within the budget.
         metrics: The point's parameters, bytes, AP50 and speed.
         name: Of the point.
         way: How it came to be: a measure of importance, ``one-shot``, ``narrow`` or ``narrow-distilled``.

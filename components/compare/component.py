@@ -26,7 +26,7 @@ def compare(
         test: Image set that everything was tested on.
         results: ``results.json``: all points, which are on the front, which is chosen, and what pruning was worth.
         report: The HTML file.
-        chosen: Export of the fastest point within the budget, and ``chosen.json``, which says if there is none.
+        chosen: Export of the best point within the budget, and ``chosen.json``, which says if there is none.
         metrics: Number of points, AP50 of the unpruned network and of the chosen one, its speed.
         run_id: The run.
         profile: The profile as JSON.

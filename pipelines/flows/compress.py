@@ -184,7 +184,10 @@ class _Search:
         return train_arm(self.run, name, arm, self.sets["subset"], init=model, **shared)
 
     def _narrow(self, name: str, size: Size, step: int, *, distilled: bool) -> PipelineArtifactChannel:
-        """Train a narrow network as the teacher was, for as many steps as the branches have had at this size."""
+        """Train a narrow network as the teacher was, for as many steps as the branches have had at this size.
+
+        Its later steps take the higher of the two rates that a branch had them at, which suits a network from nothing.
+        """
         p = self.run.profile
         width = narrow_width(_architecture(p), size.wanted)
         model = p.model.model_copy(update={"width": width})
@@ -192,7 +195,8 @@ class _Search:
         weight = self.retrain.distillation if distilled else 0.0
         first = p.synthetic.model_copy(update={"distillation": weight})
         steps = p.finetune.steps + step * self.retrain.steps
-        then = p.finetune.model_copy(update={"steps": steps, "distillation": weight})
+        rate = max(p.finetune.max_learning_rate, self.retrain.max_learning_rate)
+        then = p.finetune.model_copy(update={"steps": steps, "max_learning_rate": rate, "distillation": weight})
         started = train_arm(run, f"{name}-synthetic", first, self.sets["synthetic"], teacher=self.teacher)
         shared = {"mix": self.sets["synthetic"], "teacher": self.teacher}
         return train_arm(run, name, then, self.sets["subset"], init=started, **shared)

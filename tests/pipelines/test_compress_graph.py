@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from aerodet.detectnet.spec import parse_spec
 from aerodet.errors import SpecError
 from aerodet.pipelines.check import check_package
 from aerodet.pipelines.flows import compile_pipeline
@@ -82,6 +83,14 @@ def test_narrow_networks_start_from_nothing_and_have_as_many_steps_as_the_branch
         narrow = (f"train-{way}-3-synthetic", f"train-{way}-3")
         steps = [sum(graph.constants(name)["steps"] for name in names) for names in (branch, narrow)]
         assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize(("finetune", "retrain"), [(5.0e-4, 2.0e-3), (2.0e-3, 5.0e-4)])
+def test_narrow_networks_have_the_higher_of_the_rates_of_a_branch(finetune, retrain, tmp_path):
+    rates = [f"finetune.max_learning_rate={finetune}", f"retrain.max_learning_rate={retrain}"]
+    graph = Graph(tmp_path, *CHOICES, *rates)
+    spec = parse_spec(graph.constants("train-narrow-3")["spec"])
+    assert spec.training_config.learning_rate.soft_start_annealing_schedule.max_learning_rate == pytest.approx(2.0e-3)
 
 
 def test_each_point_is_exported_measured_and_put_with_those_before(graph):

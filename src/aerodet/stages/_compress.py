@@ -52,7 +52,7 @@ def candidate(
         evaluation_teacher: of the network that is compressed.
         teacher_bundle: float export of that network.
         benchmark: latency of both exports.
-        candidates: receives ``candidates.json`` and ``best/``, the export of the fastest point within the budget.
+        candidates: receives ``candidates.json`` and ``best/``, the export of the best point within the budget.
         name: of the point.
         way: how it came to be.
         wanted: parameters that were aimed at.
@@ -115,7 +115,7 @@ def compare(
         test: image set that everything was tested on.
         results: receives ``results.json``.
         report: the HTML file.
-        chosen: receives the export of the fastest point within the budget, and ``chosen.json``, which says which it is
+        chosen: receives the export of the best point within the budget, and ``chosen.json``, which says which it is
             or that there is none.
         run_id: the run.
         profile: the profile as JSON.

@@ -1,6 +1,8 @@
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aerodet.report.compression import Point, Reference, Search, choose, front
 from aerodet.report.compression_page import Page, headline, render_compression
@@ -72,11 +74,28 @@ def test_the_fastest_point_within_the_budget_is_chosen():
     assert search(*within, over, budget=0.5).chosen is None
 
 
-def test_of_equally_fast_points_the_smaller_is_chosen_then_the_more_accurate():
+def test_of_equally_fast_points_the_most_accurate_is_chosen_then_the_smallest():
     one, smaller = point("l2-10", 89.0, 100_000), point("bn-10", 88.0, 90_000)
-    assert choose([one, smaller], 88.0) is smaller
-    best = point("taylor-10", 89.5, 90_000)
-    assert choose([smaller, best], 88.0) is best
+    assert choose([one, smaller], 88.0) is one
+    tighter = point("taylor-10", 89.0, 110_000, ap75=70.0)
+    assert choose([one, tighter], 88.0) is tighter
+    least = point("narrow-10", 89.0, 80_000)
+    assert choose([one, least], 88.0) is least
+
+
+def test_speeds_that_timing_cannot_tell_apart_are_equal():
+    pruned, narrow = point("l2-100", 89.0, speedup=30.13), point("narrow-100", 88.0, speedup=30.52)
+    assert choose([pruned, narrow], 87.0) is pruned
+    assert choose([pruned, point("narrow-100", 88.0, speedup=33.0)], 87.0).name == "narrow-100"
+
+
+@given(st.lists(st.tuples(st.floats(80, 90), st.floats(1, 40)), min_size=1, max_size=8))
+def test_the_best_of_all_is_the_best_of_those_before_and_the_last(drawn):
+    points = [point(f"l2-{n + 2}", ap50, speedup=speedup) for n, (ap50, speedup) in enumerate(drawn)]
+    best = None
+    for last in points:
+        best = choose([p for p in (best, last) if p], 82.0)
+    assert best is choose(points, 82.0)
 
 
 def test_pruning_is_compared_with_narrow_training_at_each_size():
