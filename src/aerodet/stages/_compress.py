@@ -16,7 +16,7 @@ from aerodet.files import PROVENANCE, folder_digest, read_json, write_json
 from aerodet.report import Evaluation
 from aerodet.report.compression import Point, Reference, Search, choose, front
 from aerodet.report.compression_page import Page, render_compression
-from aerodet.stages._report import run_info
+from aerodet.stages._report import gpu_of, run_info
 from aerodet.stages._run import Outcome, stage
 
 __all__ = ["CANDIDATES", "candidate", "compare"]
@@ -88,7 +88,8 @@ def candidate(
         source = bundle if best is point or before is None else before / _BEST
         shutil.copytree(source, candidates / _BEST, ignore=shutil.ignore_patterns(PROVENANCE))
     references = [*content["references"], reference.median_ms]
-    write_json(candidates / _FILE, {**search.to_dict(), "references": references})
+    gpu = content.get("gpu") or gpu_of(evaluation_float)
+    write_json(candidates / _FILE, {**search.to_dict(), "references": references, "gpu": gpu})
     metrics = {"parameters": point.parameters, "ap50": point.ap50, "speedup": point.speedup, "bytes": point.bytes}
     metadata = {"kind": "candidates", "schema": CANDIDATES, "points": len(search.points)}
     return Outcome({"candidates": metadata}, metrics)
@@ -140,7 +141,7 @@ def compare(
         shutil.copytree(candidates / _BEST, chosen)
     write_json(chosen / "chosen.json", {key: figures[key] for key in ("chosen", "least_ap50", "teacher")})
     images = (len(ImageSet(subset)), len(ImageSet(test)))
-    info = run_info(run_id, settings, started, wall)
+    info = run_info(run_id, settings, started, wall, gpu=content.get("gpu", ""))
     render_compression(Page(info, search, settings, *images), report)
     metadata: dict[str, dict[str, Any]] = {
         "results": {"kind": "results", "schema": "aerodet/compression/1"},

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aerodet.data import ImageSet
-from aerodet.files import read_json, write_json
+from aerodet.files import PROVENANCE, read_json, write_json
 from aerodet.lineage import Provenance, code_version, hardware, read_provenance
 from aerodet.report import (
     Arm,
@@ -86,7 +86,7 @@ def report(*, results: Path, report: Path, run_id: str, profile: str, started: f
             started,
             wall,
             subset["image_fraction"],
-            gpu=str(read_provenance(inputs["model_real"]).hardware.get("gpu", "")),
+            gpu=gpu_of(inputs["model_real"]),
         ),
         arms=tuple(Arm(key, label, evaluations[key], _note(key, inputs)) for key, label in _ARMS.items()),
         stages=tuple(_chain(inputs, evaluations, timings)),
@@ -153,7 +153,7 @@ def run_info(
         started: when it began, seconds since 1970; 0: now.
         wall: its seconds.
         fraction: of the real images that the finetune arm got.
-        gpu: that trained; this stage does not ask for one.
+        gpu: of the stages that used one; a report asks for none itself.
     """
     machine = hardware()
     parts = [gpu] if gpu else []
@@ -170,6 +170,13 @@ def run_info(
         fraction=fraction,
         remark=_RENDERED if rendered else "",
     )
+
+
+def gpu_of(artifact: Path) -> str:
+    """Return the GPU that an artifact was made with; empty where there was none or nothing says so."""
+    if not (artifact / PROVENANCE).is_file():
+        return ""
+    return str(read_provenance(artifact).hardware.get("gpu", ""))
 
 
 def _note(arm: str, inputs: dict[str, Path]) -> str:

@@ -12,7 +12,7 @@ from aerodet.report import Evaluation
 from aerodet.report.gap import read_gap
 from aerodet.report.sweep import SetSize, Sweep, SweepPoint, sweep_results
 from aerodet.report.sweep_page import SweepData, render_sweep
-from aerodet.stages._report import run_info
+from aerodet.stages._report import gpu_of, run_info
 from aerodet.stages._run import Outcome, stage
 
 __all__ = ["curve", "sweep_report"]
@@ -49,9 +49,11 @@ def curve(
         pretrained=_figures(pretrained),
         scratch=_figures(scratch),
     )
-    earlier = read_json(previous / _CURVE)["points"] if previous is not None else []
+    earlier = read_json(previous / _CURVE) if previous is not None else {"points": [], "gpu": ""}
+    gpus = [gpu_of(evaluation) for evaluation in (pretrained, scratch) if evaluation is not None]
+    gpu = next(filter(None, [earlier.get("gpu"), *gpus]), "")
     curve.mkdir()
-    write_json(curve / _CURVE, {"points": [*earlier, point.to_dict()]})
+    write_json(curve / _CURVE, {"points": [*earlier["points"], point.to_dict()], "gpu": gpu})
     scores = {"pretrained_ap50": point.pretrained, "scratch_ap50": point.scratch}
     metrics = {name: found["ap50"] for name, found in scores.items() if found is not None}
     metadata = {"curve": {"kind": "curve", "schema": "aerodet/curve/1"}}
@@ -87,7 +89,8 @@ def sweep_report(
         started: when the run began, seconds since 1970.
     """
     settings = json.loads(profile)
-    points = [SweepPoint.from_dict(found) for found in read_json(curve / _CURVE)["points"]]
+    drawn = read_json(curve / _CURVE)
+    points = [SweepPoint.from_dict(found) for found in drawn["points"]]
     sweep = Sweep(
         tuple(sorted(points, key=lambda point: point.real.images)), _size(real), _size(synthetic), _size(test)
     )
@@ -97,7 +100,8 @@ def sweep_report(
     tenth = round(100 * settings["data"]["fraction"], 6)
     results.mkdir()
     write_json(results / "results.json", sweep_results(sweep, distances, finetune_percent=tenth, wall_seconds=wall))
-    render_sweep(SweepData(run_info(run_id, settings, started, wall), sweep, compared, settings), report)
+    info = run_info(run_id, settings, started, wall, gpu=drawn.get("gpu", ""))
+    render_sweep(SweepData(info, sweep, compared, settings), report)
     scores = {
         f"{way}_{point.name.removesuffix(' %').replace(' ', '_')}": found["ap50"]
         for point in sweep.points

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from aerodet.data import ImageRecord, ImageSetWriter
+from aerodet.lineage import provenance, write_provenance
 
 
 @dataclass
@@ -31,6 +33,20 @@ def artifact(tmp_path: Path) -> Callable[..., FakeArtifact]:
 
     def make(name: str, **metadata: Any) -> FakeArtifact:
         return FakeArtifact(str(tmp_path / "artifacts" / name), metadata)
+
+    return make
+
+
+@pytest.fixture
+def made_on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Path]:
+    """Return a function that writes an artifact's provenance as a machine with a GPU would."""
+
+    def make(folder: Path, gpu: str) -> Path:
+        now = datetime.now(UTC)
+        with monkeypatch.context() as patch:
+            patch.setattr(provenance, "hardware", lambda: {"cpu": "Xeon", "cores": 8, "memory_mib": 1024, "gpu": gpu})
+            write_provenance(folder, name=folder.name, inputs={}, stage="s", parameters={}, started=now, finished=now)
+        return folder
 
     return make
 

@@ -23,7 +23,7 @@ def evaluation(folder, ap50):
 
 
 @pytest.fixture
-def noted(artifact, tmp_path):
+def noted(artifact, made_on, tmp_path):
     """Return a function that runs the stage for one point, and gives the candidates with it."""
     whole = tmp_path / "whole"
     whole.mkdir()
@@ -31,7 +31,7 @@ def noted(artifact, tmp_path):
     (whole / "model.onnx").write_bytes(b"x" * 4000)
     reference = evaluation(tmp_path / "reference", 90.0)
 
-    def note(name, ap50, parameters, speedup, before=None, float_ms=20.0, target="cpu"):
+    def note(name, ap50, parameters, speedup, before=None, float_ms=20.0, target="cpu", gpu=""):
         place = tmp_path / name
         place.mkdir()
         bundle = place / "bundle"
@@ -50,6 +50,8 @@ def noted(artifact, tmp_path):
             "teacher_bundle": whole,
             "benchmark": place / "benchmark",
         }
+        if gpu:
+            made_on(inputs["evaluation_float"], gpu)
         given = {key: artifact(folder.relative_to(tmp_path).as_posix()) for key, folder in inputs.items()}
         for key, folder in inputs.items():
             given[key].path = str(folder)
@@ -112,7 +114,7 @@ def test_the_file_that_counts_is_the_targets(noted):
 
 def test_the_comparison_puts_the_chosen_export_aside_and_says_what_pruning_was_worth(noted, compared):
     points = noted("l2-10", 88.5, 100, 4.0, float_ms=30.0)
-    points = noted("narrow-10", 88.0, 110, 5.0, before=points, float_ms=20.0)
+    points = noted("narrow-10", 88.0, 110, 5.0, before=points, float_ms=20.0, gpu="NVIDIA H100")
     points = noted("taylor-10", 70.0, 90, 8.0, before=points, float_ms=26.0)
     made = compared(points)
     found = content(made["results"], "results.json")
@@ -127,7 +129,9 @@ def test_the_comparison_puts_the_chosen_export_aside_and_says_what_pruning_was_w
     assert content(made["chosen"], "chosen.json")["chosen"]["name"] == "narrow-10"
     assert made["chosen"].metadata["point"] == "narrow-10"
     assert made["metrics"].metadata["chosen_ap50"] == 88.0
-    assert "110 parameters, 9.1 times fewer" in Path(made["report"].path).read_text()
+    page = Path(made["report"].path).read_text()
+    assert "110 parameters, 9.1 times fewer" in page
+    assert "NVIDIA H100, " in page
 
 
 def test_a_comparison_without_a_point_within_the_budget_succeeds_and_chooses_nothing(noted, compared, tmp_path):

@@ -95,7 +95,7 @@ def test_gap_is_the_same_for_the_same_seed(image_set, tmp_path):
     assert folder_digest(tmp_path / "a") == folder_digest(tmp_path / "b")
 
 
-def test_a_sweep_is_reported_from_its_points(image_set, tmp_path):
+def test_a_sweep_is_reported_from_its_points(image_set, made_on, tmp_path):
     real, synthetic = tiles(tmp_path / "real"), image_set(tmp_path / "synthetic", 8)
     stages.sample(dataset=real, subset=tmp_path / "half", fraction=0.5, seed=0)
     stages.sample(dataset=real, subset=tmp_path / "frame", fraction=0.0, seed=0, frames=1)
@@ -112,7 +112,7 @@ def test_a_sweep_is_reported_from_its_points(image_set, tmp_path):
             curve=place,
             percent=percent,
             frames=frames,
-            pretrained=evaluation(tmp_path / f"p{number}", next(scores)),
+            pretrained=made_on(evaluation(tmp_path / f"p{number}", next(scores)), "NVIDIA H100"),
             previous=curve,
             **given,
         )
@@ -140,4 +140,6 @@ def test_a_sweep_is_reported_from_its_points(image_set, tmp_path):
     assert (points["1 frame"]["of_real"], points["1 frame"]["of_mix"]) == (0.25, round(3 / 11, 4))
     assert found["arms"] == {"real": {"ap50": 40}, "synthetic": {"ap50": 10}, "finetune": {"ap50": 30}}
     assert outcome.metrics["scratch_1_frame"] == 60
-    assert "first" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "first" in page
+    assert "NVIDIA H100, " in page
