@@ -130,7 +130,9 @@ def convert(
         Truncated,
         typer.Option(help="Objects cut by a tile: keep them, leave them out, or paint over what is left out."),
     ] = Truncated.keep,
-    min_side: Annotated[float, typer.Option(min=0, help="COCO: boxes with a shorter side are left out, pixels.")] = 0.0,
+    min_side: Annotated[
+        float, typer.Option(min=0, help="COCO: boxes with a shorter side count neither way, pixels.")
+    ] = 0.0,
     on_bad_box: Annotated[Policy, typer.Option(help="Boxes outside their image or without size.")] = Policy.fail,
     on_bad_entry: Annotated[
         Policy, typer.Option(help="Images that are missing or listed twice, boxes without a category.")

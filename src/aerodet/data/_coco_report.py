@@ -22,7 +22,7 @@ class CocoReport:
         clipped: boxes that reached further past their frame and were clipped (``on_bad_box="fix"``).
         outlined: boxes that the file lacks, taken from the bounds of their polygon (``on_bad_box="fix"``).
         dropped: boxes that were left out: nothing inside the frame, no size, or ``on_bad_box="drop"``.
-        slivers: boxes left out because a side is under ``min_side``.
+        slivers: boxes that became regions to ignore because a side is under ``min_side``.
         duplicates: boxes of an object that another box of its class labels already (IoU 0.5 or more).
         duplicates_merged: they were left out (``duplicates="merge"``).
         crowds: annotations of whole crowds, of any category: they bound no single object, and their regions are
@@ -90,7 +90,7 @@ class CocoReport:
             f"{self.clipped} boxes past their frame were clipped to it": self.clipped,
             f"{self.outlined} boxes were taken from their polygons": self.outlined,
             f"{self.dropped} broken boxes were dropped": self.dropped,
-            f"{self.slivers} boxes with too short a side were left out": self.slivers,
+            f"{self.slivers} boxes with too short a side count neither way": self.slivers,
             f"{self.duplicates} boxes label an object a second time and were "
             + ("left out" if self.duplicates_merged else "kept"): self.duplicates,
             f"{self.crowds} crowd annotations are neither objects nor background": self.crowds,

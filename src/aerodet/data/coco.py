@@ -85,7 +85,7 @@ def read_coco(
             what is listed twice and takes a missing category for the one class asked for.
         duplicates: boxes of one class that label the same object (IoU 0.5 or more), as when two people labelled a
             frame: ``merge`` keeps the first, ``keep`` all of them, ``fail`` raises.
-        min_side: a box whose shorter side is under this is left out, pixels.
+        min_side: a box whose shorter side is under this, pixels, becomes a region to ignore.
         split: ``train``, ``test``...; needed only where the folder holds several COCO files.
 
     Returns:
@@ -101,7 +101,10 @@ def read_coco(
     classes_of = match_classes(file, classes, on_bad_entry)
     listed = list_images(file, ImageFinder(file.path, images, split), on_bad_entry, report)
     wanted, crowds = _wanted(file, listed, classes_of, on_bad_entry, report)
-    boxes, kept = _usable_boxes(file, listed, wanted, on_bad_box, min_side, report)
+    boxes, kept, slivers = _usable_boxes(file, listed, wanted, on_bad_box, min_side, report)
+    ignored = _crowded(file, listed, crowds)
+    for place, box in zip(wanted.image[slivers].tolist(), boxes[slivers].tolist(), strict=True):
+        ignored.setdefault(place, []).append(box)
     wanted, boxes = _settle_duplicates(file, listed, wanted[kept], boxes[kept], duplicates, report)
     report.boxes = len(boxes)
     if report.annotations != report.boxes + report.left_out:
@@ -112,7 +115,7 @@ def read_coco(
         raise DataError(
             f"{file.path} has no usable box of {', '.join(classes_of.names)}; give a file with annotations of it"
         )
-    records = _records(listed, wanted, boxes, _ignored(file, listed, crowds), report)
+    records = _records(listed, wanted, boxes, ignored, report)
     return CocoSource(classes_of.names, records, listed.paths, report)
 
 
@@ -173,7 +176,7 @@ def _wanted(
     return _Wanted(*(np.array(column, np.int64) for column in columns)), crowds
 
 
-def _ignored(file: CocoFile, listed: ImageList, crowds: Sequence[tuple[int, int]]) -> dict[int, list[list[float]]]:
+def _crowded(file: CocoFile, listed: ImageList, crowds: Sequence[tuple[int, int]]) -> dict[int, list[list[float]]]:
     """Return the crowds' boxes, inside their frames, by the place of their image."""
     found: dict[int, list[list[float]]] = {}
     xywh = file.boxes() if crowds else np.zeros((0, 4))
@@ -196,8 +199,8 @@ def _no_category(file: CocoFile, index: int, category: Any) -> str:
 
 def _usable_boxes(
     file: CocoFile, listed: ImageList, wanted: _Wanted, policy: Policy, min_side: float, report: CocoReport
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return float32 [N, 4] x1, y1, x2, y2 and bool [N], which of them are boxes."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return float32 [N, 4] x1, y1, x2, y2, bool [N], which of them are boxes, and bool [N], which are too narrow."""
     xywh = file.boxes()[wanted.index]
     outlined: NDArray[np.bool_] = np.zeros(len(xywh), bool)
     if policy == "fix":
@@ -218,7 +221,7 @@ def _usable_boxes(
     report.clipped = int((checked.bad & kept).sum())
     report.dropped, report.slivers = int(gone.sum()), int(slivers.sum())
     report.polygon_areas = _other_areas(file, wanted, xywh, kept)
-    return checked.xyxy, kept
+    return checked.xyxy, kept, slivers
 
 
 def _other_areas(file: CocoFile, wanted: _Wanted, xywh: NDArray[np.float64], kept: NDArray[np.bool_]) -> int:

@@ -77,11 +77,12 @@ def test_the_area_of_a_polygon_is_told_from_the_area_of_its_box(coco):
     assert source.report.sentences() == ["1 boxes state the area of their polygon; sizes go by the boxes"]
 
 
-def test_slivers_at_the_frame_are_left_out_and_counted(coco):
+def test_slivers_at_the_frame_are_counted_and_neither_object_nor_background(coco):
     root = coco(annotations=[annotation(1, bbox=[60, 10, 4, 1]), annotation(2)])
     assert read_coco(root).report.boxes == 2
     source = read_coco(root, min_side=2)
     assert (source.report.boxes, source.report.slivers) == (1, 1)
+    assert [record.ignored.tolist() for record in source.records if len(record.ignored)] == [[[60, 10, 64, 11]]]
 
 
 def test_a_name_that_ends_in_xml_finds_the_image_beside_it(coco):
