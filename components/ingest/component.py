@@ -48,7 +48,7 @@ def ingest(
         seed: Of the split and of the choice of empty tiles.
         class_from: Field of the annotations that says the class, such as ``role``; empty for their category.
         on_bad_entry: ``fail``, ``fix`` or ``drop`` images that are missing or listed twice and boxes of no category.
-        min_side: Least side of a box in pixels, in the frame and in a tile.
+        min_side: Least side of a box in pixels, in the frame and in a tile; one under it becomes a region to ignore.
     """
     from aerodet import stages
 

@@ -55,7 +55,7 @@ def compress(
     out: OutOption = Path("runs"),
     name: NameOption = None,
 ) -> None:
-    """Compress a detector in many ways, compare the results, and choose the fastest within the budget.
+    """Compress a detector in many ways, compare the results, and choose within the budget, first by speed.
 
     A search that was stopped goes on with `aerodet run --resume`.
     """

@@ -131,7 +131,7 @@ def convert(
         typer.Option(help="Objects cut by a tile: keep them, leave them out, or paint over what is left out."),
     ] = Truncated.keep,
     min_side: Annotated[
-        float, typer.Option(min=0, help="COCO: boxes with a shorter side count neither way, pixels.")
+        float, typer.Option(min=0, help="COCO: pixels; a box with a shorter side becomes a region to ignore.")
     ] = 0.0,
     on_bad_box: Annotated[Policy, typer.Option(help="Boxes outside their image or without size.")] = Policy.fail,
     on_bad_entry: Annotated[

@@ -186,7 +186,7 @@ class _Search:
     def _narrow(self, name: str, size: Size, step: int, *, distilled: bool) -> PipelineArtifactChannel:
         """Train a narrow network as the teacher was, for as many steps as the branches have had at this size.
 
-        Its later steps take the higher of the two rates that a branch had them at, which suits a network from nothing.
+        Its later steps take the higher of the two rates that a branch had them at.
         """
         p = self.run.profile
         width = narrow_width(_architecture(p), size.wanted)

@@ -73,7 +73,9 @@ class Data(_Section):
     on_bad_entry: Literal["fail", "fix", "drop"] = Field(
         "fail", description="images that are missing or listed twice, and boxes without a category"
     )
-    min_side: Annotated[float, Field(ge=0)] = Field(2.0, description="px; boxes with a shorter side count neither way")
+    min_side: Annotated[float, Field(ge=0)] = Field(
+        2.0, description="px; boxes with a shorter side become regions to ignore"
+    )
     duplicates: Literal["merge", "keep", "fail"] = Field(
         "merge", description="boxes that label an object a second time"
     )

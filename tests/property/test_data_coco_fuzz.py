@@ -116,7 +116,9 @@ def test_a_broken_file_is_refused_with_a_sentence_or_every_box_is_accounted_for(
     assert len(kept) == report.boxes
     assert report.annotations == len(document["annotations"]) == report.boxes + report.left_out
     assert all(
-        0 <= x1 < x2 <= r.width and 0 <= y1 < y2 <= r.height for r in source.records for x1, y1, x2, y2 in r.boxes
+        0 <= x1 < x2 <= r.width and 0 <= y1 < y2 <= r.height
+        for r in source.records
+        for x1, y1, x2, y2 in [*r.boxes, *r.ignored]
     )
     assert len(source.records) == len(source.paths) == report.images
     if on_bad_box == on_bad_entry == "fail":

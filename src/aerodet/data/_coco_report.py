@@ -90,7 +90,7 @@ class CocoReport:
             f"{self.clipped} boxes past their frame were clipped to it": self.clipped,
             f"{self.outlined} boxes were taken from their polygons": self.outlined,
             f"{self.dropped} broken boxes were dropped": self.dropped,
-            f"{self.slivers} boxes with too short a side count neither way": self.slivers,
+            f"{self.slivers} boxes with too short a side became regions to ignore": self.slivers,
             f"{self.duplicates} boxes label an object a second time and were "
             + ("left out" if self.duplicates_merged else "kept"): self.duplicates,
             f"{self.crowds} crowd annotations are neither objects nor background": self.crowds,

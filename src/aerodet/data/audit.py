@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from aerodet.data._hash import NEAR, hash_image, nearest_earlier
 from aerodet.data.records import ImageRecord, Images
 from aerodet.errors import DataError
+from aerodet.metrics import areas as box_areas
 from aerodet.progress import track
 
 __all__ = ["Audit", "Finding", "SetAudit", "audit"]
@@ -194,8 +195,7 @@ def _figures(images: Images, content: _Content) -> SetAudit:
     records = images.records
     boxes = np.concatenate([r.boxes for r in records] or [np.zeros((0, 4), np.float32)]).astype(np.float64)
     labels = np.concatenate([r.labels for r in records] or [np.zeros(0, np.int64)])
-    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-    areas = np.nan_to_num(sides[:, 0] * sides[:, 1])
+    areas = np.nan_to_num(box_areas(boxes))
     per_image = np.array([len(r.boxes) for r in records])
     medium = (areas >= SMALL) & (areas < MEDIUM)
     counts = np.histogram(np.sqrt(areas), _BINS)[0]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from aerodet.data.records import Boxes, ImageRecord, Images, Pixels
 from aerodet.data.shards import ImageSetWriter
 from aerodet.errors import SpecError
+from aerodet.metrics import areas
 from aerodet.progress import track
 
 __all__ = ["Tile", "TileReport", "Truncated", "tile_frame", "tile_grid", "tile_images"]
@@ -125,7 +126,7 @@ def tile_frame(
         overlap: share of a tile's side that neighbours have in common.
         scale: the frame is resized by this before it is cut; 0.5 turns 0.25 m/px into 0.5 m/px.
         min_visible: a box is left out of a tile that shows less than this share of its area.
-        min_side: a box is left out of a tile where its shorter side is under this, pixels of the tile.
+        min_side: a box is a region to ignore in a tile where its shorter side is under this, pixels of the tile.
         truncated: what becomes of boxes that the tile cuts. ``keep`` takes those of which it shows ``min_visible``,
             ``drop`` none. What is left out is still to be seen, and becomes an ignored region of the tile; ``blank``
             keeps as ``keep`` does and paints over the rest in the tile's mean colour, for trainers that know no such
@@ -272,8 +273,8 @@ def _resized(image: Pixels, record: ImageRecord, scale: float) -> tuple[Pixels, 
 def _clip_to_tile(boxes: Boxes, x: int, y: int, size: int) -> tuple[Boxes, NDArray[np.float64]]:
     """Return the boxes in a tile's pixels, clipped to it, and the share of each that the tile shows."""
     inside = np.clip(boxes - np.array([x, y, x, y], np.float32), 0, np.float32(size))
-    whole = np.maximum(_area(boxes), 1e-12)
-    return inside, _area(inside) / whole
+    whole = np.maximum(areas(boxes), 1e-12)
+    return inside, areas(inside) / whole
 
 
 def _uncut(details: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,11 +286,6 @@ def _ignored(regions: Boxes, x: int, y: int, size: int, hidden: Boxes) -> Boxes:
     """Return a frame's ignored regions and the parts of objects without a label, in a tile's pixels."""
     every = np.concatenate([_clip_to_tile(regions, x, y, size)[0], hidden])
     return every[_shorter_side(every) > 0]
-
-
-def _area(boxes: Boxes) -> NDArray[np.float64]:
-    sides = np.maximum(boxes[:, 2:].astype(np.float64) - boxes[:, :2], 0)
-    return np.asarray(sides[:, 0] * sides[:, 1])
 
 
 def _shorter_side(boxes: Boxes) -> NDArray[np.float32]:

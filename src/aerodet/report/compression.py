@@ -157,8 +157,9 @@ def front(points: Sequence[Point]) -> list[Point]:
 def choose(points: Sequence[Point], least_ap50: float) -> Point | None:
     """Return the fastest point with at least that AP50; of equally fast ones the most accurate, then the smallest.
 
-    Throughput counts in steps of 5 %: less is within what timing the same graph twice differs by. Steps, and not a
-    distance between two points, so that the best of all points is the best of those before and the last.
+    Throughput counts in steps of 5 %, since a few percent are no reason to lose accuracy. Steps, and not a distance
+    between two points (which two on either side of an edge pay for), so that the best of all points is the best of
+    those before and the last.
     """
     within = [point for point in points if point.ap50 >= least_ap50]
     return max(within, key=lambda p: (_pace(p), p.ap50, p.ap75, -p.parameters), default=None)

@@ -85,8 +85,7 @@ def candidate(
     best = choose(search.points, reference.ap50 - budget)
     if best is not None:
         # A point that is not the new one was the best before, too: its export is in the candidates so far.
-        source = bundle if best is point or before is None else before / _BEST
-        shutil.copytree(source, candidates / _BEST, ignore=shutil.ignore_patterns(PROVENANCE))
+        _carry(bundle if best is point or before is None else before / _BEST, best, candidates / _BEST)
     references = [*content["references"], reference.median_ms]
     gpu = content.get("gpu") or gpu_of(evaluation_float)
     write_json(candidates / _FILE, {**search.to_dict(), "references": references, "gpu": gpu})
@@ -123,7 +122,7 @@ def compare(
         started: when the run began, seconds since 1970.
 
     Raises:
-        DataError: the candidates are not those of a search.
+        DataError: the candidates are not those of a search, or an export is another point's.
     """
     content = read_json(candidates / _FILE)
     try:
@@ -138,7 +137,7 @@ def compare(
     if best is None:
         chosen.mkdir()
     else:
-        shutil.copytree(candidates / _BEST, chosen)
+        _carry(candidates / _BEST, best, chosen)
     write_json(chosen / "chosen.json", {key: figures[key] for key in ("chosen", "least_ap50", "teacher")})
     images = (len(ImageSet(subset)), len(ImageSet(test)))
     info = run_info(run_id, settings, started, wall, gpu=content.get("gpu", ""))
@@ -153,6 +152,13 @@ def compare(
         metadata["chosen"] |= {"params_total": best.parameters, "point": best.name}
         metrics |= {"chosen_ap50": best.ap50, "chosen_speedup": best.speedup}
     return Outcome(metadata, metrics)
+
+
+def _carry(source: Path, point: Point, target: Path) -> None:
+    """Copy a point's export, after a look whether it is that: a search may go on with candidates of another version."""
+    if folder_digest(source) != point.digest:
+        raise DataError(f"{source} is not the export of point {point.name}; start the search anew")
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(PROVENANCE))
 
 
 def _reference(bundle: Path, evaluation: Path, timings: dict[str, Any]) -> Reference:

@@ -119,7 +119,7 @@ def ingest(
         seed: of the split and of the choice of empty tiles.
         class_from: field of the annotations that says the class; empty for their category.
         on_bad_entry: ``fail``, ``fix`` or ``drop`` images that are missing or listed twice, and boxes of no category.
-        min_side: least side of a box, pixels of the frame and of a tile.
+        min_side: least side of a box, pixels of the frame and of a tile; one under it becomes a region to ignore.
 
     Raises:
         DataError: the folder cannot be used as it is; the sentence says what to do.

@@ -112,7 +112,14 @@ def make_run(run: Path) -> dict[str, str]:
     inputs = {"int8_bundle": places["export"] / "bundle"}
     made["benchmark"] = provenance(places["benchmark"] / "benchmark", "benchmark", "benchmark", 4, inputs)
     (places["audit"] / "audit").mkdir(parents=True)
-    summary = {"images": 14, "boxes": 14, "empty_images": 0, "groups": {"place": 14}, "box_side": {"p50": 22.6}}
+    summary = {
+        "images": 14,
+        "boxes": 14,
+        "regions": 1,
+        "empty_images": 0,
+        "groups": {"place": 14},
+        "box_side": {"p50": 22.6},
+    }
     finding = {"severity": "warning", "kind": "tiny-box", "set": "real", "sentence": EVIL}
     (places["audit"] / "audit" / "audit.json").write_text(
         json.dumps({"sets": {"real": summary}, "findings": [finding]})

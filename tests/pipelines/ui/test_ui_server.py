@@ -167,6 +167,11 @@ def test_each_kind_of_artifact_has_its_preview(address, runs, stage, types):
     assert [section["type"] for section in sections] == types
 
 
+def test_an_audit_counts_the_regions_to_ignore(address, runs):
+    _, sections = get(address, f"artifacts/{runs[1]['audit']}/sections")
+    assert sections[0]["rows"] == [["real", 14, 14, 1, 0, 1, 22.6]]
+
+
 def test_a_graph_is_summed_up(address, runs):
     _, sections = get(address, f"artifacts/{runs[1]['export']}/sections")
     (graph,) = (section for section in sections if section["type"] == "onnx")

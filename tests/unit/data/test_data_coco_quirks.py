@@ -85,6 +85,15 @@ def test_slivers_at_the_frame_are_counted_and_neither_object_nor_background(coco
     assert [record.ignored.tolist() for record in source.records if len(record.ignored)] == [[[60, 10, 64, 11]]]
 
 
+def test_a_sliver_that_is_labelled_twice_or_clipped_stays_one_region_each(coco):
+    sliver, past = annotation(1, bbox=[60, 10, 4, 1]), annotation(3, bbox=[63, 20, 9, 9])
+    root = coco(annotations=[sliver, annotation(2), {**sliver, "id": 4}, past])
+    source = read_coco(root, min_side=2, on_bad_box="fix")
+    assert (source.report.boxes, source.report.slivers, source.report.duplicates) == (1, 3, 0)
+    found = [region for record in source.records for region in record.ignored.tolist()]
+    assert found == [[60, 10, 64, 11], [60, 10, 64, 11], [63, 20, 64, 29]]
+
+
 def test_a_name_that_ends_in_xml_finds_the_image_beside_it(coco):
     root = coco(images=[image(1, file_name="image_1.xml"), image(2, file_name="image_2.png.aux.xml")])
     (root / "images" / "image_1.xml").write_text("<annotation/>")

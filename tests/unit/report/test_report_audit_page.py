@@ -41,6 +41,13 @@ def test_a_set_without_boxes_has_a_page_too(tmp_path):
     assert "Nothing was found" in (tmp_path / "page.html").read_text()
 
 
+def test_an_audit_from_before_regions_were_counted_has_a_page_too(images, tmp_path):
+    content = audit({"train": images}).to_dict()
+    del content["sets"]["train"]["regions"]
+    render_audit(content, tmp_path / "page.html")
+    assert "Ignored" in (tmp_path / "page.html").read_text()
+
+
 def test_doubtful_labels_are_shown_with_their_pictures(images, tmp_path):
     seen = [Detections([[40, 40, 70, 70]], [0.8], [0]) for _ in images.records]
     suspects = rank_suspects([(r.boxes, r.labels) for r in images.records], seen)

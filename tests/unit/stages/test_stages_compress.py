@@ -107,6 +107,15 @@ def test_no_export_goes_along_while_no_point_keeps_the_budget(noted, tmp_path):
     assert content(second, "best/files.json") == {"parameters": 250}
 
 
+def test_an_export_of_another_point_does_not_go_along(noted, capsys):
+    first = noted("l2-4", 89.0, 250, 3.0)
+    (Path(first.path) / "best" / "files.json").write_text("{}")
+    with pytest.raises(SystemExit) as ended:
+        noted("l2-10", 80.0, 100, 6.0, before=first)
+    assert ended.value.code == 2
+    assert "is not the export of point l2-4; start the search anew" in capsys.readouterr().err
+
+
 def test_the_file_that_counts_is_the_targets(noted):
     assert content(noted("l2-4", 89.0, 250, 3.0), "candidates.json")["points"][0]["bytes"] == 250
     assert content(noted("l2-5", 89.0, 250, 3.0, target="sm_80"), "candidates.json")["points"][0]["bytes"] == 251
