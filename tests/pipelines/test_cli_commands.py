@@ -100,7 +100,7 @@ def test_audit_of_sound_data_finds_nothing(aerodet, tmp_path):
     status, output, _ = aerodet("data", "audit", "train")
     assert status == 0
     assert "nothing found" in output
-    assert output.splitlines()[1].split() == ["train", "2", "0", "2", "2", "2", "0", "0"]
+    assert output.splitlines()[1].split() == ["train", "2", "0", "2", "2", "0", "2", "0", "0"]
 
 
 def test_audit_tells_of_broken_boxes_and_leaks(aerodet, tmp_path):
