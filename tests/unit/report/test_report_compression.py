@@ -83,7 +83,7 @@ def test_of_equally_fast_points_the_most_accurate_is_chosen_then_the_smallest():
     assert choose([one, least], 88.0) is least
 
 
-def test_speeds_that_timing_cannot_tell_apart_are_equal():
+def test_speeds_in_the_same_step_are_equal():
     pruned, narrow = point("l2-100", 89.0, speedup=30.13), point("narrow-100", 88.0, speedup=30.52)
     assert choose([pruned, narrow], 87.0) is pruned
     assert choose([pruned, point("narrow-100", 88.0, speedup=33.0)], 87.0).name == "narrow-100"
