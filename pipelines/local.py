@@ -258,12 +258,16 @@ def _stage_error(name: str, status: int, event: Mapping[str, Any], log: Path) ->
             return kind(f"{name}: {event['message']}")
     if shutil.disk_usage(log.parent).free < 1 << 20:
         return MachineError(f"{name}: the disk that holds {log.parent} is full; free some space")
-    if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
+    ended_by = -status if status < 0 else status - 128  # a shell gives its own status 128 and the signal
+    if ended_by == signal.SIGKILL:
         return MachineError(f"{name}: the system killed the stage, most likely for want of memory")
     said = f": {event['message']}" if event else ""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
     end = "".join(f"  {line}\n" for line in lines)
-    return StageError(f"{name} failed with exit status {status}{said}\nThe end of {_short(log)}:\n{end}".rstrip("\n"))
+    how = f"failed with exit status {status}"
+    if ended_by in signal.valid_signals():
+        how = f"was ended by signal {ended_by} ({signal.strsignal(ended_by)})"
+    return StageError(f"{name} {how}{said}\nThe end of {_short(log)}:\n{end}".rstrip("\n"))
 
 
 def _resume(run_dir: Path) -> str:

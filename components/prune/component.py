@@ -20,6 +20,7 @@ def prune(
     min_filters: int = 16,
     importance: str = "l2",
     params: int = 0,
+    products: float = 0.0,
     dataset: Optional[dsl.Input[dsl.Dataset]] = None,
 ):
     """Cut weak channels out of a checkpoint by TAO's rule; the tensors really get smaller.
@@ -36,6 +37,7 @@ def prune(
         min_filters: At least so many stay.
         importance: ``l2`` as TAO measures it, ``bn`` (scale of the batch normalisation) or ``taylor`` (change of loss).
         params: Parameters to keep at most, reached as nearly as one block of channels allows; 0: by the others.
+        products: With ``params``: multiply-accumulates for a pixel at most, so that it is fast too; 0: any number.
         dataset: Image set that ``taylor`` measures on.
     """
     from aerodet import stages

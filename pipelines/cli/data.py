@@ -91,7 +91,8 @@ def audit(
 ) -> None:
     """Look for broken boxes, unreadable and duplicate images, and places on both sides of a split.
 
-    Nothing is changed. The exit status is 2 when something is found that makes results untrue.
+    Nothing is changed. In the column `ignored` are regions that are neither object nor background, as COCO's crowds.
+    The exit status is 2 when something is found that makes results untrue.
     """
     from rich.console import Console
 
@@ -124,8 +125,10 @@ def convert(
         str | None, typer.Option(metavar="FIELD", help="COCO: the field of a box that says its class, such as role.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="COCO: which of several files, such as train.")] = None,
-    size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 512,
-    overlap: Annotated[float, typer.Option(help="Share of a tile that its neighbours have in common.")] = 0.2,
+    size: Annotated[int, typer.Option(help="Side of a tile in pixels, a multiple of 16.")] = 512,
+    overlap: Annotated[
+        float, typer.Option(help="Share of a tile that its neighbours have in common, 0 to under 1.")
+    ] = 0.2,
     truncated: Annotated[
         Truncated,
         typer.Option(help="Objects cut by a tile: keep them, leave them out, or paint over what is left out."),

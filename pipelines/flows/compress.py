@@ -21,7 +21,13 @@ from kfp.dsl.pipeline_channel import PipelineArtifactChannel
 from aerodet import components
 from aerodet.detectnet.model import Architecture
 from aerodet.detectnet.prune import PruneOptions
-from aerodet.detectnet.shrink import GRANULARITY, narrow_width, parameter_count, smallest_count
+from aerodet.detectnet.shrink import (
+    GRANULARITY,
+    narrow_architecture,
+    parameter_count,
+    product_count,
+    smallest_count,
+)
 from aerodet.errors import SpecError
 from aerodet.pipelines._pods import pipeline_config, place_pods
 from aerodet.pipelines.flows._tasks import Run, evaluate_model, image_sets, train_arm
@@ -165,11 +171,13 @@ class _Search:
                     self._point(f"{way}-{size.label}", way, size, model, taught=way == "narrow-distilled")
 
     def _prune(self, name: str, model: PipelineArtifactChannel, importance: str, size: Size) -> PipelineArtifactChannel:
-        options = _prune_options(self.run.profile)
+        p, options = self.run.profile, _prune_options(self.run.profile)
         images = {"dataset": self.sets["subset"]} if importance == "taylor" else {}
+        narrow = narrow_architecture(_architecture(p), size.wanted)
         task = components.prune(
             model=model,
             params=size.wanted,
+            products=product_count(narrow) if p.compress.limit_products else 0.0,
             importance=importance,
             normalizer=options.normalizer,
             criterion=options.criterion,
@@ -189,7 +197,7 @@ class _Search:
         Its later steps take the higher of the two rates that a branch had them at.
         """
         p = self.run.profile
-        width = narrow_width(_architecture(p), size.wanted)
+        width = narrow_architecture(_architecture(p), size.wanted).width
         model = p.model.model_copy(update={"width": width})
         run = Run(p.model_copy(update={"model": model}), self.run.seed, self.run.state)
         weight = self.retrain.distillation if distilled else 0.0

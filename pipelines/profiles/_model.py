@@ -185,6 +185,9 @@ class Compress(_Section):
     importances: Annotated[list[Literal["l2", "bn", "taylor"]], Field(min_length=1), OneOrMore] = Field(
         ["l2", "taylor"], description="a branch of the search for each measure of a channel's importance"
     )
+    limit_products: bool = Field(
+        False, description="a pruned network makes no more products than the narrow one of its size, and is as fast"
+    )
     controls: Annotated[list[Literal["narrow", "narrow-distilled", "one-shot"]], OneOrMore] = Field(
         ["narrow", "one-shot"], description="what a branch has to beat: narrow networks from scratch, pruning in one go"
     )

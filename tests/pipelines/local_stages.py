@@ -40,6 +40,8 @@ def shout(source: dsl.Input[dsl.Dataset], mode: str, ledger: str, out: dsl.Outpu
         sys.exit(3)
     if mode == "bug":
         raise ValueError("a defect in the stage")
+    if mode == "terminated":
+        os.kill(os.getpid(), 15)
     if mode == "killed":
         os.kill(os.getpid(), 9)
     if mode.startswith("sleep") and not Path(ledger + ".mended").exists():

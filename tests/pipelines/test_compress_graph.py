@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from aerodet.detectnet.model import Architecture
+from aerodet.detectnet.shrink import narrow_architecture, product_count
 from aerodet.detectnet.spec import parse_spec
 from aerodet.errors import SpecError
 from aerodet.pipelines.check import check_package
@@ -131,6 +133,14 @@ def test_the_target_decides_granularity_and_graph(target, granularity, tested, t
     assert graph.constants("prune-l2-2")["granularity"] == granularity
     assert graph.constants("evaluate-l2-2")["graph"] == tested
     assert graph.constants("candidate-l2-2")["target"] == target
+
+
+def test_a_pruned_network_makes_no_more_products_than_the_narrow_one_if_asked(tmp_path):
+    wanted = ("model.arch=resnet18", "model.width=1.0", "compress.sizes=[25]", "compress.controls=[narrow]")
+    limited = Graph(tmp_path, *wanted, "compress.limit_products=true").constants("prune-l2-25")
+    width = narrow_architecture(Architecture(), limited["params"]).width
+    assert limited["products"] == product_count(Architecture(width=width)) == pytest.approx(847.8e6 / 512**2, rel=1e-3)
+    assert Graph(tmp_path, *wanted).constants("prune-l2-25")["products"] == 0
 
 
 def test_a_checkpoint_of_ones_own_takes_the_place_of_the_trained_teacher(tmp_path):

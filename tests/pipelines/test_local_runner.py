@@ -81,6 +81,11 @@ def test_a_killed_stage_is_put_down_to_memory(package, ledger, tmp_path):
         go(package, ledger, tmp_path / "run", mode="killed")
 
 
+def test_a_stage_that_a_signal_ended_is_told_by_the_signals_name(package, ledger, tmp_path):
+    with pytest.raises(StageError, match=r"shout was ended by signal 15 \(Terminated\)"):
+        go(package, ledger, tmp_path / "run", mode="terminated")
+
+
 def test_a_defect_shows_the_end_of_the_stage_log_and_no_kfp_traceback(package, ledger, tmp_path):
     with pytest.raises(StageError) as caught:
         go(package, ledger, tmp_path / "run", mode="bug")

@@ -3,7 +3,8 @@
 ::
 
     smaller = prune_to_count(model, PruneOptions(granularity=GRANULARITY["cpu"]), 444_000)
-    width = narrow_width(Architecture(), 444_000)      the network of that size to be trained from scratch
+    narrow = narrow_architecture(Architecture(), 444_000)      the network of that size to be trained from scratch
+    smaller = prune_to_count(..., products=product_count(narrow))      one that is as fast
 
 TAO's rule has one threshold for all layers and rounds what is left up, so it lands below a wanted size by as much as
 the rounding happens to take. Here the channels of a group are taken in blocks, the most important block of the whole
@@ -12,7 +13,7 @@ network first, until none fits any more: the same order, stopped as near to the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,7 +23,14 @@ from aerodet.detectnet.model import Architecture, DetectNet
 from aerodet.detectnet.prune import Group, PruneOptions, cut, ranked_groups
 from aerodet.errors import SpecError
 
-__all__ = ["GRANULARITY", "narrow_width", "parameter_count", "prune_to_count", "smallest_count"]
+__all__ = [
+    "GRANULARITY",
+    "narrow_architecture",
+    "parameter_count",
+    "product_count",
+    "prune_to_count",
+    "smallest_count",
+]
 
 GRANULARITY: Mapping[str, int] = {
     # ONNX Runtime's INT8 kernels with AVX-512 VNNI work on 16 output channels at once: from one multiple
@@ -34,19 +42,20 @@ GRANULARITY: Mapping[str, int] = {
     "sm_90": 32,
 }
 _WIDTHS = 64  # steps of the width up to 1: the last stage's 512 channels in eights, to which the model rounds
+# Of all products of a network, in importance, of which the strongest channel of a layer has about 1.
+_PRICES = (0.0, *(2 ** (n / 4) for n in range(48)))
 
 
 def parameter_count(architecture: Architecture) -> int:
     """Return how many parameters a network has, as :func:`aerodet.detectnet.model.count_parameters` counts them."""
-    width = architecture.out_channels("conv1", 64)
-    total = _layer(architecture, 7, 3, width)
-    for name, full, _, projected in architecture.blocks():
-        middle = architecture.out_channels(f"{name}_conv_1", full)
-        out = architecture.out_channels(f"{name}_conv_2", full)
-        total += _layer(architecture, 3, width, middle) + _layer(architecture, 3, middle, out)
-        total += _layer(architecture, 1, width, out) if projected else 0
-        width = out
-    return total + 5 * architecture.num_classes * (width + 1)
+    beside = 1 + (4 if architecture.use_batch_norm else 0)  # the bias, and the batch normalisation behind
+    *backbone, heads = _convolutions(architecture)
+    return sum(layer.weights + beside * layer.outputs for layer in backbone) + heads.weights + heads.outputs
+
+
+def product_count(architecture: Architecture) -> float:
+    """Return how many products (multiply-accumulates) the convolutions of a network make for a pixel of its input."""
+    return sum(layer.weights / layer.stride**2 for layer in _convolutions(architecture))
 
 
 def smallest_count(architecture: Architecture, options: PruneOptions) -> int:
@@ -56,7 +65,12 @@ def smallest_count(architecture: Architecture, options: PruneOptions) -> int:
 
 
 def prune_to_count(
-    model: DetectNet, options: PruneOptions, count: int, scores: Mapping[str, Tensor] | None = None
+    model: DetectNet,
+    options: PruneOptions,
+    count: int,
+    scores: Mapping[str, Tensor] | None = None,
+    *,
+    products: float | None = None,
 ) -> DetectNet:
     """Return a smaller model with at most ``count`` parameters, and as near to it as one block of channels allows.
 
@@ -67,34 +81,28 @@ def prune_to_count(
         options: granularity, least filters, normaliser, criterion and excluded layers.
         count: parameters at most.
         scores: of every convolution's channels [C], by TAO layer name; by default their L2 norms.
+        products: for a pixel at most, see :func:`product_count`, or if that is not to be had about as few as it gets.
+            Importance alone keeps the first layers nearly whole: they have few parameters and make most products. So
+            a channel's importance is lowered by its share of the products, times the lowest price that does.
 
     Raises:
         SpecError: even the smallest network has more parameters, or the model has fake quantisation.
     """
-    ranked = [
-        _Ranked.of(group, values, options, whole=whole)
-        for group, values, whole in ranked_groups(model, options, scores)
-    ]
-    least = _count(model, ranked)
+    blocks = _Blocks(model, options, scores)
+    least = parameter_count(blocks.shape)
     if least > count:
         raise SpecError(
             f"pruning cannot leave {count:,} parameters: the least is {least:,}, because every layer keeps "
             f"{options.min_filters} filters; ask for a larger network, or prune one of fewer layers"
         )
-    growing = [group for group in ranked if group.more]
-    while growing:
-        best = max(growing, key=lambda group: group.next_value)  # the first of equals, in the network's order
-        best.taken += 1
-        if _count(model, ranked) > count:
-            best.taken -= 1
-            growing.remove(best)  # the rest only grows, so it will not fit later either
-        elif not best.more:
-            growing.remove(best)
-    return cut(model, {name: group.kept for group in ranked for name in group.layers})
+    blocks.take(count)
+    if products is not None:
+        blocks.cheapen(count, products)
+    return cut(model, blocks.kept())
 
 
-def narrow_width(architecture: Architecture, count: int) -> float:
-    """Return the width at which a network of this kind, with nothing cut out, has about ``count`` parameters.
+def narrow_architecture(architecture: Architecture, count: int) -> Architecture:
+    """Return the network of this kind, with nothing cut out, whose width gives it about ``count`` parameters.
 
     Args:
         architecture: the kind; its width and its channels do not matter.
@@ -102,9 +110,57 @@ def narrow_width(architecture: Architecture, count: int) -> float:
     """
     counts = {}
     for step in range(1, 4 * _WIDTHS + 1):
-        width = step / _WIDTHS
-        counts[width] = parameter_count(replace(architecture, width=width, channels={}))
-    return min(counts, key=lambda width: (max(counts[width] / count, count / counts[width]), width))
+        narrow = replace(architecture, width=step / _WIDTHS, channels={})
+        counts[narrow.width] = parameter_count(narrow)
+    width = min(counts, key=lambda width: (max(counts[width] / count, count / counts[width]), width))
+    return replace(architecture, width=width, channels={})
+
+
+class _Blocks:
+    """The channels of a model in blocks, of which the most important are taken first."""
+
+    def __init__(self, model: DetectNet, options: PruneOptions, scores: Mapping[str, Tensor] | None) -> None:
+        self._whole = model.architecture
+        ranked = ranked_groups(model, options, scores)
+        self._groups = [_Ranked.of(layers, values, options, whole=whole) for layers, values, whole in ranked]
+        full = {name: group.sizes[-1] for group in self._groups for name in group.layers}
+        products = product_count(self._whole)
+        for group in self._groups:
+            without = replace(self._whole, channels={**full, **dict.fromkeys(group.layers, 0)})
+            group.share = (1 - product_count(without) / products) / group.sizes[-1]
+
+    @property
+    def shape(self) -> Architecture:
+        """What has been taken, as a network."""
+        return replace(self._whole, channels={name: group.channels for group in self._groups for name in group.layers})
+
+    def take(self, count: int, price: float = 0.0) -> None:
+        """Begin anew, and take blocks until none fits."""
+        for group in self._groups:
+            group.taken = 0
+        growing = [group for group in self._groups if group.more]
+        while growing:
+            best = max(growing, key=lambda group: group.next_value - price * group.share)  # the first of equals
+            best.taken += 1
+            if parameter_count(self.shape) > count:
+                best.taken -= 1
+                growing.remove(best)  # the rest only grows, so it will not fit later either
+            elif not best.more:
+                growing.remove(best)
+
+    def cheapen(self, count: int, products: float) -> None:
+        """Take blocks at rising prices until they make so few products, or at the price where they make the fewest."""
+        made = []
+        for price in _PRICES:
+            self.take(count, price)
+            made.append((product_count(self.shape), price))
+            if made[-1][0] <= products:
+                return
+        self.take(count, min(made)[1])
+
+    def kept(self) -> dict[str, Tensor]:
+        """Return the indices of the channels that were taken, by layer."""
+        return {name: group.kept for group in self._groups for name in group.layers}
 
 
 @dataclass
@@ -115,6 +171,7 @@ class _Ranked:
     order: Tensor
     values: Tensor  # in this order
     sizes: list[int]  # channels that it may have
+    share: float = 0.0  # of the model's products, that one of its channels accounts for
     taken: int = 0
 
     @classmethod
@@ -143,11 +200,6 @@ class _Ranked:
         return self.order[: self.channels].sort().values
 
 
-def _count(model: DetectNet, ranked: list[_Ranked]) -> int:
-    channels = {name: group.channels for group in ranked for name in group.layers}
-    return parameter_count(replace(model.architecture, channels=channels))
-
-
 def _layers(architecture: Architecture) -> dict[str, int]:
     """Return the channels of every convolution of the backbone, by its TAO layer name."""
     found = {"conv1": architecture.out_channels("conv1", 64)}
@@ -157,6 +209,29 @@ def _layers(architecture: Architecture) -> dict[str, int]:
     return found
 
 
-def _layer(architecture: Architecture, kernel: int, inputs: int, outputs: int) -> int:
-    """Return the parameters of a convolution with bias, and of the batch normalisation behind it."""
-    return outputs * (kernel * kernel * inputs + 1 + (4 if architecture.use_batch_norm else 0))
+@dataclass(frozen=True)
+class _Convolution:
+    kernel: int
+    inputs: int
+    outputs: int
+    stride: int  # pixels of the network's input from one output to the next
+
+    @property
+    def weights(self) -> int:
+        return self.kernel**2 * self.inputs * self.outputs
+
+
+def _convolutions(architecture: Architecture) -> Iterator[_Convolution]:
+    """Yield a network's convolutions, the two heads last and as one."""
+    channels, stride = architecture.out_channels("conv1", 64), 2
+    yield _Convolution(7, 3, channels, stride)
+    for name, full, step, projected in architecture.blocks():
+        stride *= step
+        middle = architecture.out_channels(f"{name}_conv_1", full)
+        out = architecture.out_channels(f"{name}_conv_2", full)
+        yield _Convolution(3, channels, middle, stride)
+        yield _Convolution(3, middle, out, stride)
+        if projected:
+            yield _Convolution(1, channels, out, stride)
+        channels = out
+    yield _Convolution(1, channels, 5 * architecture.num_classes, stride)

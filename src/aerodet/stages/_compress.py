@@ -196,7 +196,14 @@ def _figures(search: Search, wall: float) -> dict[str, Any]:
         "points": points,
         "chosen": next((point for point in points if best is not None and point["name"] == best.name), None),
         "verdicts": [
-            {"wanted": v.wanted, "pruned": v.pruned.name, "narrow": v.narrow.name, "gain": v.gain}
+            {
+                "wanted": v.wanted,
+                "pruned": v.pruned.name,
+                "narrow": v.narrow.name,
+                "gain": v.gain,
+                "gain_ap75": v.gain_ap75,
+                "is_ahead": v.is_ahead,
+            }
             for v in search.verdicts()
         ],
         "sentence": search.sentence(),

@@ -146,6 +146,7 @@ def prune(
     min_filters: int = 16,
     importance: str = "l2",
     params: int = 0,
+    products: float = 0.0,
     dataset: Path | None = None,
 ) -> Outcome:
     """Cut weak channels out of a checkpoint by TAO's rule.
@@ -162,6 +163,7 @@ def prune(
         importance: ``l2`` as TAO measures it, ``bn`` or ``taylor``, see :mod:`aerodet.detectnet.importance`.
         params: parameters to keep at most, reached as nearly as one block of channels allows; see
             :mod:`aerodet.detectnet.shrink`. 0: ``keep`` or ``threshold`` decides.
+        products: that the network with ``params`` makes for a pixel at most. 0: any number.
         dataset: image set that ``taylor`` measures on.
 
     Raises:
@@ -179,7 +181,7 @@ def prune(
     scores = _scores(source, content["spec"], importance, dataset)
     figures: dict[str, float] = {}
     if params:
-        smaller = prune_to_count(source, options, params, scores)
+        smaller = prune_to_count(source, options, params, scores, products=products or None)
     elif keep:
         smaller, figures["threshold"] = prune_to(source, options, keep, scores)
     else:

@@ -5,7 +5,14 @@ import torch
 
 from aerodet.detectnet.model import Architecture, DetectNet, count_parameters
 from aerodet.detectnet.prune import PruneOptions, groups, l2_scores, prune
-from aerodet.detectnet.shrink import GRANULARITY, narrow_width, parameter_count, prune_to_count, smallest_count
+from aerodet.detectnet.shrink import (
+    GRANULARITY,
+    narrow_architecture,
+    parameter_count,
+    product_count,
+    prune_to_count,
+    smallest_count,
+)
 from aerodet.errors import SpecError
 
 FULL = 11_197_893
@@ -26,7 +33,7 @@ def full():
     return trained()
 
 
-@pytest.mark.parametrize(
+OPTIONS = pytest.mark.parametrize(
     "options",
     [
         {},
@@ -36,8 +43,24 @@ def full():
         {"width": 0.25, "channels": {"conv1": 24, "block_2b_conv_1": 16}},
     ],
 )
+
+
+@OPTIONS
 def test_parameters_are_counted_without_building_the_network(options):
     assert parameter_count(Architecture(**options)) == count_parameters(DetectNet(**options))["total"]
+
+
+@OPTIONS
+def test_products_are_those_that_the_convolutions_make(options):
+    model, made = DetectNet(Architecture(**options)).eval(), []
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(
+                lambda layer, _, output: made.append(layer.weight[0].numel() * output[0].numel())
+            )
+    with torch.inference_mode():
+        model(torch.zeros(1, 3, 32, 64))
+    assert product_count(Architecture(**options)) * 32 * 64 == sum(made)
 
 
 def test_the_full_network_has_the_parameters_of_taos():
@@ -80,6 +103,31 @@ def test_the_strongest_blocks_stay_as_with_taos_threshold():
     assert by_count.architecture.channels == by_threshold.architecture.channels, more
 
 
+@pytest.mark.parametrize("factor", [4, 25, 100])
+def test_the_size_is_reached_within_a_number_of_products(full, factor):
+    narrow = narrow_architecture(full.architecture, FULL // factor)
+    least = product_count(narrow)
+    free = prune_to_count(full, PruneOptions(granularity=16), FULL // factor)
+    fast = prune_to_count(full, PruneOptions(granularity=16), FULL // factor, products=least)
+    assert product_count(fast.architecture) <= least < product_count(free.architecture)
+    assert 0.94 * FULL // factor <= count_parameters(fast)["total"] <= FULL // factor
+
+
+def test_products_that_suffice_already_change_nothing(full):
+    options = PruneOptions(granularity=16)
+    free = prune_to_count(full, options, 444_000)
+    fast = prune_to_count(full, options, 444_000, products=product_count(free.architecture))
+    assert fast.architecture == free.architecture
+
+
+def test_too_few_products_are_come_near_to(full):
+    options = PruneOptions(granularity=16)
+    least = product_count(prune_to_count(full, options, smallest_count(full.architecture, options)).architecture)
+    fast = prune_to_count(full, options, 444_000, products=least)
+    narrow = narrow_architecture(full.architecture, 444_000)
+    assert least < product_count(fast.architecture) < product_count(narrow)
+
+
 def test_scores_decide_which_channels_stay():
     model = trained(layers=10, width=0.25)
     scores = {name: torch.arange(len(score)).float() for name, score in l2_scores(model).items()}
@@ -118,11 +166,12 @@ def test_less_than_the_smallest_network_is_refused_with_its_size(full):
 
 @pytest.mark.parametrize("factor", [4, 10, 25, 100])
 def test_a_narrow_network_has_about_the_wanted_size(factor):
-    width = narrow_width(Architecture(channels={"conv1": 16}), FULL // factor)
-    count = parameter_count(Architecture(width=width))
+    narrow = narrow_architecture(Architecture(channels={"conv1": 16}), FULL // factor)
+    count = parameter_count(narrow)
+    assert narrow == Architecture(width=narrow.width)
     assert abs(count / (FULL / factor) - 1) < 0.09
 
 
 def test_the_width_of_a_whole_network_is_found_again():
-    assert narrow_width(Architecture(), FULL) == 1.0
-    assert narrow_width(Architecture(), parameter_count(Architecture(width=0.25))) == 0.25
+    for width in (0.25, 1.0):
+        assert narrow_architecture(Architecture(), parameter_count(Architecture(width=width))).width == width

@@ -110,15 +110,31 @@ def test_pruning_is_compared_with_narrow_training_at_each_size():
         (100_000, "l2-10", "narrow-distilled-10", -1.5),
     ]
     assert search(*points).sentence() == (
-        "Pruning beats training narrow networks from scratch at 1 of 2 sizes: AP50 89.5 against 88.5 at 250,000 "
-        "parameters; 85.0 against 86.5 at 100,000 parameters."
+        "Pruning beats training narrow networks from scratch at 1 of 2 sizes: AP50 (AP75) 89.5 (69.5) against "
+        "88.5 (68.5) at 250,000 parameters; 85.0 (65.0) against 86.5 (66.5) at 100,000 parameters."
     )
 
 
-def test_the_sentence_says_when_pruning_loses_or_ties_and_is_silent_without_controls():
-    assert search(point("l2-4", 89.0), point("narrow-4", 88.0)).sentence().startswith("Pruning beats training narrow")
-    lost = "Pruning does not beat training narrow networks from scratch: AP50 "
-    assert search(point("l2-4", 88.0), point("narrow-4", 88.04)).sentence().startswith(lost)
+@pytest.mark.parametrize(
+    ("ap50", "ap75", "ahead"),
+    [
+        (88.5, 60.0, True),  # half a point of AP50 decides, whatever AP75 says
+        (87.5, 80.0, False),
+        (88.4, 68.0, False),  # less is what two trainings of one setting differ by
+        (88.0, 70.0, True),
+        (87.6, 70.0, True),
+        (88.4, 69.9, False),
+        (88.0, 68.0, False),
+    ],
+)
+def test_pruning_is_ahead_by_more_than_two_trainings_differ_by(ap50, ap75, ahead):
+    made = search(point("l2-4", ap50, ap75=ap75), point("narrow-4", 88.0, ap75=68.0))
+    assert made.verdicts()[0].is_ahead is ahead
+    start = "Pruning beats training narrow" if ahead else "Pruning does not beat training narrow"
+    assert made.sentence().startswith(start)
+
+
+def test_there_is_no_sentence_without_controls():
     assert search(point("l2-4", 88.0)).sentence() == ""
 
 
