@@ -37,7 +37,7 @@ def prune(
         min_filters: At least so many stay.
         importance: ``l2`` as TAO measures it, ``bn`` (scale of the batch normalisation) or ``taylor`` (change of loss).
         params: Parameters to keep at most, reached as nearly as one block of channels allows; 0: by the others.
-        products: With ``params``: multiply-accumulates for a pixel at most, so that it is fast too; 0: any number.
+        products: With ``params``: multiply-accumulates for a pixel of the input, at most; 0: any number.
         dataset: Image set that ``taylor`` measures on.
     """
     from aerodet import stages

@@ -26,7 +26,7 @@ from aerodet.detectnet.shrink import (
     narrow_architecture,
     parameter_count,
     product_count,
-    smallest_count,
+    smallest_architecture,
 )
 from aerodet.errors import SpecError
 from aerodet.pipelines._pods import pipeline_config, place_pods
@@ -56,7 +56,9 @@ def sizes_of(profile: Profile) -> list[Size]:
     """
     architecture = _architecture(profile)
     whole = profile.compress.parameters or parameter_count(architecture)
-    least = smallest_count(architecture, _prune_options(profile))
+    options = _prune_options(profile)
+    smallest = smallest_architecture(architecture, options)
+    least = parameter_count(smallest)
     found = []
     for size in profile.compress.sizes:
         wanted = round(size * whole if size < 1 else whole / size if size <= _LARGEST_FACTOR else size)
@@ -67,7 +69,12 @@ def sizes_of(profile: Profile) -> list[Size]:
         if wanted < least:
             raise SpecError(
                 f"compress.sizes: {size:.10g} leaves {wanted:,} of {whole:,} parameters, but no {profile.model.arch} "
-                f"has fewer than {least:,}, which is 16 channels in every layer"
+                f"has fewer than {least:,}, which is {options.min_filters} channels in every layer"
+            )
+        if profile.compress.limit_products and product_count(smallest) > _narrow_products(profile, wanted):
+            raise SpecError(
+                f"compress.limit_products: {options.min_filters} channels in every layer make more products than the "
+                f"narrow network of {wanted:,} parameters; set it false, or ask for larger sizes"
             )
         found.append(Size(f"{size:.10g}", wanted))
     found.sort(key=lambda size: -size.wanted)
@@ -173,11 +180,10 @@ class _Search:
     def _prune(self, name: str, model: PipelineArtifactChannel, importance: str, size: Size) -> PipelineArtifactChannel:
         p, options = self.run.profile, _prune_options(self.run.profile)
         images = {"dataset": self.sets["subset"]} if importance == "taylor" else {}
-        narrow = narrow_architecture(_architecture(p), size.wanted)
         task = components.prune(
             model=model,
             params=size.wanted,
-            products=product_count(narrow) if p.compress.limit_products else 0.0,
+            products=_narrow_products(p, size.wanted) if p.compress.limit_products else 0.0,
             importance=importance,
             normalizer=options.normalizer,
             criterion=options.criterion,
@@ -250,6 +256,10 @@ def _architecture(profile: Profile) -> Architecture:
         width=m.width,
         all_projections=m.all_projections,
     )
+
+
+def _narrow_products(profile: Profile, count: int) -> float:
+    return product_count(narrow_architecture(_architecture(profile), count))
 
 
 def _prune_options(profile: Profile) -> PruneOptions:

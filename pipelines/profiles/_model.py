@@ -186,7 +186,7 @@ class Compress(_Section):
         ["l2", "taylor"], description="a branch of the search for each measure of a channel's importance"
     )
     limit_products: bool = Field(
-        False, description="a pruned network makes no more products than the narrow one of its size, and is as fast"
+        False, description="a pruned network makes no more products than the narrow one of its size"
     )
     controls: Annotated[list[Literal["narrow", "narrow-distilled", "one-shot"]], OneOrMore] = Field(
         ["narrow", "one-shot"], description="what a branch has to beat: narrow networks from scratch, pruning in one go"

@@ -25,7 +25,7 @@ RESULTS = {
         {"name": "narrow-25", **POINT, "ap50": 89.0, "within_budget": False},
     ],
     "chosen": {"name": "l2-25"},
-    "sentence": "Pruning beats training narrow networks from scratch.",
+    "sentence": "Pruning against training narrow networks from scratch.",
 }
 
 

@@ -135,7 +135,7 @@ def test_the_target_decides_granularity_and_graph(target, granularity, tested, t
     assert graph.constants("candidate-l2-2")["target"] == target
 
 
-def test_a_pruned_network_makes_no_more_products_than_the_narrow_one_if_asked(tmp_path):
+def test_the_limit_of_products_is_what_the_narrow_network_makes(tmp_path):
     wanted = ("model.arch=resnet18", "model.width=1.0", "compress.sizes=[25]", "compress.controls=[narrow]")
     limited = Graph(tmp_path, *wanted, "compress.limit_products=true").constants("prune-l2-25")
     width = narrow_architecture(Architecture(), limited["params"]).width
@@ -169,6 +169,10 @@ def test_sizes_are_shares_factors_or_numbers_of_parameters():
         (["compress.sizes=[800000]"], "800000 leaves 800,000 of 706,677 parameters, which is no smaller"),
         (["compress.sizes=[4, 0.25]"], "4 and 0.25 are the same size"),
         (["backend=tao"], "trains with the torch backend"),
+        (
+            ["compress.limit_products=true", "prune.min_filters=32", "compress.sizes=[4]"],
+            "32 channels in every layer make more products than the narrow network of 176,669 parameters",
+        ),
     ],
 )
 def test_a_search_that_cannot_be_made_is_refused_before_it_starts(settings, sentence, tmp_path):

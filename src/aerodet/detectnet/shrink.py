@@ -4,7 +4,7 @@
 
     smaller = prune_to_count(model, PruneOptions(granularity=GRANULARITY["cpu"]), 444_000)
     narrow = narrow_architecture(Architecture(), 444_000)      the network of that size to be trained from scratch
-    smaller = prune_to_count(..., products=product_count(narrow))      one that is as fast
+    smaller = prune_to_count(..., products=product_count(narrow))      one that makes no more products than that
 
 TAO's rule has one threshold for all layers and rounds what is left up, so it lands below a wanted size by as much as
 the rounding happens to take. Here the channels of a group are taken in blocks, the most important block of the whole
@@ -13,6 +13,7 @@ network first, until none fits any more: the same order, stopped as near to the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -29,7 +30,7 @@ __all__ = [
     "parameter_count",
     "product_count",
     "prune_to_count",
-    "smallest_count",
+    "smallest_architecture",
 ]
 
 GRANULARITY: Mapping[str, int] = {
@@ -42,8 +43,8 @@ GRANULARITY: Mapping[str, int] = {
     "sm_90": 32,
 }
 _WIDTHS = 64  # steps of the width up to 1: the last stage's 512 channels in eights, to which the model rounds
-# Of all products of a network, in importance, of which the strongest channel of a layer has about 1.
-_PRICES = (0.0, *(2 ** (n / 4) for n in range(48)))
+# What all products of a network cost, where the most important channel is worth 1.
+_PRICES = (0.0, *(2 ** (n / 4) for n in range(49)))
 
 
 def parameter_count(architecture: Architecture) -> int:
@@ -58,10 +59,10 @@ def product_count(architecture: Architecture) -> float:
     return sum(layer.weights / layer.stride**2 for layer in _convolutions(architecture))
 
 
-def smallest_count(architecture: Architecture, options: PruneOptions) -> int:
-    """Return the fewest parameters that pruning can leave of a network."""
+def smallest_architecture(architecture: Architecture, options: PruneOptions) -> Architecture:
+    """Return the smallest network that pruning can leave of one."""
     least = {name: min(channels, options.min_filters) for name, channels in _layers(architecture).items()}
-    return parameter_count(replace(architecture, channels=least))
+    return replace(architecture, channels=least)
 
 
 def prune_to_count(
@@ -81,12 +82,13 @@ def prune_to_count(
         options: granularity, least filters, normaliser, criterion and excluded layers.
         count: parameters at most.
         scores: of every convolution's channels [C], by TAO layer name; by default their L2 norms.
-        products: for a pixel at most, see :func:`product_count`, or if that is not to be had about as few as it gets.
-            Importance alone keeps the first layers nearly whole: they have few parameters and make most products. So
-            a channel's importance is lowered by its share of the products, times the lowest price that does.
+        products: for a pixel at most, see :func:`product_count`. Importance alone keeps more of the first layers, which
+            have few parameters and make many products, than speed allows. So each channel's importance is lowered by
+            its share of the products, times the lowest price at which the limit does not stand in the way any more.
 
     Raises:
-        SpecError: even the smallest network has more parameters, or the model has fake quantisation.
+        SpecError: even the smallest network has more parameters or makes more products, or the model has fake
+            quantisation.
     """
     blocks = _Blocks(model, options, scores)
     least = parameter_count(blocks.shape)
@@ -95,9 +97,16 @@ def prune_to_count(
             f"pruning cannot leave {count:,} parameters: the least is {least:,}, because every layer keeps "
             f"{options.min_filters} filters; ask for a larger network, or prune one of fewer layers"
         )
-    blocks.take(count)
-    if products is not None:
-        blocks.cheapen(count, products)
+    if products is None:
+        blocks.take(count)
+        return cut(model, blocks.kept())
+    fewest = product_count(blocks.shape)
+    if not products >= fewest:
+        raise SpecError(
+            f"pruning cannot leave {products:g} products a pixel: the fewest are {fewest:g}, because every layer keeps "
+            f"{options.min_filters} filters; allow more, or prune a network of fewer layers"
+        )
+    blocks.take_within(count, products)
     return cut(model, blocks.kept())
 
 
@@ -124,6 +133,7 @@ class _Blocks:
         ranked = ranked_groups(model, options, scores)
         self._groups = [_Ranked.of(layers, values, options, whole=whole) for layers, values, whole in ranked]
         full = {name: group.sizes[-1] for group in self._groups for name in group.layers}
+        self._scale = max(float(group.values[0]) for group in self._groups)
         products = product_count(self._whole)
         for group in self._groups:
             without = replace(self._whole, channels={**full, **dict.fromkeys(group.layers, 0)})
@@ -134,29 +144,31 @@ class _Blocks:
         """What has been taken, as a network."""
         return replace(self._whole, channels={name: group.channels for group in self._groups for name in group.layers})
 
-    def take(self, count: int, price: float = 0.0) -> None:
-        """Begin anew, and take blocks until none fits."""
+    def take(self, count: int, products: float = math.inf, price: float = 0.0) -> bool:
+        """Begin anew, and take blocks until none fits; say whether ``count`` alone stood in the way."""
         for group in self._groups:
             group.taken = 0
-        growing = [group for group in self._groups if group.more]
+        growing, free = [group for group in self._groups if group.more], True
+        price *= self._scale
         while growing:
             best = max(growing, key=lambda group: group.next_value - price * group.share)  # the first of equals
             best.taken += 1
-            if parameter_count(self.shape) > count:
+            large, slow = parameter_count(self.shape) > count, product_count(self.shape) > products
+            if large or slow:
                 best.taken -= 1
-                growing.remove(best)  # the rest only grows, so it will not fit later either
-            elif not best.more:
-                growing.remove(best)
+                free = free and large
+            if large or slow or not best.more:
+                growing.remove(best)  # the rest only grows, so what does not fit now will not later either
+        return free
 
-    def cheapen(self, count: int, products: float) -> None:
-        """Take blocks at rising prices until they make so few products, or at the price where they make the fewest."""
-        made = []
+    def take_within(self, count: int, products: float) -> None:
+        """Take blocks at the lowest price at which products do not stand in the way, or at which most fit."""
+        reached = {}
         for price in _PRICES:
-            self.take(count, price)
-            made.append((product_count(self.shape), price))
-            if made[-1][0] <= products:
+            if self.take(count, products, price):
                 return
-        self.take(count, min(made)[1])
+            reached[price] = parameter_count(self.shape)
+        self.take(count, products, max(reached, key=lambda price: reached[price]))
 
     def kept(self) -> dict[str, Tensor]:
         """Return the indices of the channels that were taken, by layer."""

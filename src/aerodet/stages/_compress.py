@@ -200,9 +200,7 @@ def _figures(search: Search, wall: float) -> dict[str, Any]:
                 "wanted": v.wanted,
                 "pruned": v.pruned.name,
                 "narrow": v.narrow.name,
-                "gain": v.gain,
-                "gain_ap75": v.gain_ap75,
-                "is_ahead": v.is_ahead,
+                "outcome": v.outcome,
             }
             for v in search.verdicts()
         ],

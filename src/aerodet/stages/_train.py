@@ -163,13 +163,15 @@ def prune(
         importance: ``l2`` as TAO measures it, ``bn`` or ``taylor``, see :mod:`aerodet.detectnet.importance`.
         params: parameters to keep at most, reached as nearly as one block of channels allows; see
             :mod:`aerodet.detectnet.shrink`. 0: ``keep`` or ``threshold`` decides.
-        products: that the network with ``params`` makes for a pixel at most. 0: any number.
+        products: multiply-accumulates for a pixel of the input, at most; with ``params``. 0: any number.
         dataset: image set that ``taylor`` measures on.
 
     Raises:
         SpecError: an option is out of range, or the network cannot be pruned that much.
         DataError: ``taylor`` without images.
     """
+    if products and not params:
+        raise SpecError("products limits pruning to a number of parameters; give params too")
     source, content = load_model(model)
     options = PruneOptions(
         threshold=threshold,

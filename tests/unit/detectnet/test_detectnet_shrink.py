@@ -11,7 +11,7 @@ from aerodet.detectnet.shrink import (
     parameter_count,
     product_count,
     prune_to_count,
-    smallest_count,
+    smallest_architecture,
 )
 from aerodet.errors import SpecError
 
@@ -103,29 +103,62 @@ def test_the_strongest_blocks_stay_as_with_taos_threshold():
     assert by_count.architecture.channels == by_threshold.architecture.channels, more
 
 
+def fast(model, count, products, **options):
+    return prune_to_count(model, PruneOptions(granularity=16, **options), count, products=products)
+
+
 @pytest.mark.parametrize("factor", [4, 25, 100])
 def test_the_size_is_reached_within_a_number_of_products(full, factor):
-    narrow = narrow_architecture(full.architecture, FULL // factor)
-    least = product_count(narrow)
+    limit = product_count(narrow_architecture(full.architecture, FULL // factor))
     free = prune_to_count(full, PruneOptions(granularity=16), FULL // factor)
-    fast = prune_to_count(full, PruneOptions(granularity=16), FULL // factor, products=least)
-    assert product_count(fast.architecture) <= least < product_count(free.architecture)
-    assert 0.94 * FULL // factor <= count_parameters(fast)["total"] <= FULL // factor
+    limited = fast(full, FULL // factor, limit)
+    assert product_count(limited.architecture) <= limit < product_count(free.architecture)
+    assert 0.94 * FULL // factor <= count_parameters(limited)["total"] <= FULL // factor
 
 
 def test_products_that_suffice_already_change_nothing(full):
-    options = PruneOptions(granularity=16)
-    free = prune_to_count(full, options, 444_000)
-    fast = prune_to_count(full, options, 444_000, products=product_count(free.architecture))
-    assert fast.architecture == free.architecture
+    free = prune_to_count(full, PruneOptions(granularity=16), 444_000).architecture
+    assert fast(full, 444_000, product_count(free)).architecture == free
 
 
-def test_too_few_products_are_come_near_to(full):
+def test_a_looser_limit_keeps_more_of_the_most_important_channels(full):
+    free = prune_to_count(full, PruneOptions(granularity=16), FULL // 4).architecture
+    kept = []
+    for share in (0.8, 0.95):
+        limited = fast(full, FULL // 4, share * product_count(free)).architecture
+        kept.append(sum(min(limited.channels[name], channels) for name, channels in free.channels.items()))
+    assert kept[0] < kept[1] < sum(free.channels.values())
+
+
+def test_channels_that_make_more_products_are_given_up_first():
+    model = trained(layers=10)
+    scores = {name: torch.ones_like(score) for name, score in l2_scores(model).items()}
+    limit = 0.3 * product_count(model.architecture)
+    kept = prune_to_count(model, PruneOptions(granularity=16), 2_000_000, scores, products=limit).architecture.channels
+    # Of the middle of a block, a channel of the first stage makes twice the products that one of the last makes.
+    assert kept["block_1a_conv_1"] == 16 < kept["block_4a_conv_1"]
+
+
+def test_a_limit_holds_where_no_price_reaches_the_size(full):
     options = PruneOptions(granularity=16)
-    least = product_count(prune_to_count(full, options, smallest_count(full.architecture, options)).architecture)
-    fast = prune_to_count(full, options, 444_000, products=least)
-    narrow = narrow_architecture(full.architecture, 444_000)
-    assert least < product_count(fast.architecture) < product_count(narrow)
+    fewest = product_count(smallest_architecture(full.architecture, options))
+    limited = fast(full, 444_000, 1.05 * fewest).architecture
+    assert product_count(limited) <= 1.05 * fewest
+    assert parameter_count(limited) > parameter_count(smallest_architecture(full.architecture, options))
+    whole = fast(full, 444_000, 1.05 * product_count(Architecture(channels={"conv1": 64})), excluded=("conv1",))
+    assert whole.architecture.channels["conv1"] == 64
+
+
+@pytest.mark.parametrize("limit", [-1.0, 0.0, 1000.0, float("nan")])
+def test_fewer_products_than_the_smallest_network_makes_are_refused(full, limit):
+    with pytest.raises(SpecError, match=r"the fewest are 1\d{3}.*, because every layer keeps 16 filters"):
+        fast(full, 444_000, limit)
+
+
+@pytest.mark.parametrize("normalizer", ["max", "L2"])
+def test_prices_fit_the_normaliser(full, normalizer):
+    limit = product_count(narrow_architecture(full.architecture, 444_000))
+    assert parameter_count(fast(full, 444_000, limit, normalizer=normalizer).architecture) > 0.94 * 444_000
 
 
 def test_scores_decide_which_channels_stay():
@@ -158,7 +191,7 @@ def test_an_excluded_layer_stays_whole(full):
 
 
 def test_less_than_the_smallest_network_is_refused_with_its_size(full):
-    least = smallest_count(full.architecture, PruneOptions())
+    least = parameter_count(smallest_architecture(full.architecture, PruneOptions()))
     assert count_parameters(prune_to_count(full, PruneOptions(), least))["total"] == least < 60_000
     with pytest.raises(SpecError, match=f"the least is {least:,}, because every layer keeps 16 filters"):
         prune_to_count(full, PruneOptions(), least - 1)

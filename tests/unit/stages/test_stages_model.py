@@ -7,6 +7,7 @@ import torch
 from aerodet import stages
 from aerodet.detectnet.checkpoint import load_model, save_checkpoint
 from aerodet.detectnet.model import Architecture, DetectNet, count_parameters
+from aerodet.detectnet.shrink import product_count
 from aerodet.detectnet.spec import format_spec
 from aerodet.detectnet.spec_builder import SpecOptions, build_spec
 from aerodet.errors import DataError, SpecError
@@ -134,6 +135,14 @@ def test_prune_by_parameters_comes_as_near_as_a_block_of_channels_allows(checkpo
     assert outcome.metrics == {"params_before": 312_597, "params_total": after, "kept": after / 312_597}
 
 
+def test_prune_by_parameters_keeps_to_a_number_of_products(checkpoint, tmp_path):
+    size = {"params": 100_000, "granularity": 16}
+    stages.prune(model=checkpoint, pruned=tmp_path / "free", **size)
+    limit = 0.9 * product_count(load_model(tmp_path / "free")[0].architecture)
+    stages.prune(model=checkpoint, pruned=tmp_path / "limited", products=limit, **size)
+    assert product_count(load_model(tmp_path / "limited")[0].architecture) <= limit
+
+
 def test_a_threshold_of_nought_keeps_everything(checkpoint, tmp_path):
     outcome = stages.prune(model=checkpoint, pruned=tmp_path / "pruned", threshold=0.0)
     assert outcome.metrics["kept"] == 1.0
@@ -146,6 +155,8 @@ def test_a_threshold_of_nought_keeps_everything(checkpoint, tmp_path):
         ({"params": 1000}, SpecError, "pruning cannot leave 1,000 parameters: the least is"),
         ({"keep": 0.5, "normalizer": "L3"}, SpecError, "normalizer"),
         ({"threshold": -1.0}, SpecError, "must not be negative"),
+        ({"keep": 0.5, "products": 1000.0}, SpecError, "give params too"),
+        ({"params": 100_000, "products": -1.0}, SpecError, "cannot leave -1 products a pixel"),
     ],
 )
 def test_prune_refuses_options_out_of_range(checkpoint, tmp_path, options, error, sentence):
