@@ -79,7 +79,10 @@ def audit(
         list[Path] | None,
         typer.Option("--test", metavar="DIR", help="A folder that results are measured on; repeatable."),
     ] = None,
-    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the audit as a page too.")] = None,
+    split: Annotated[str | None, typer.Option(help="COCO: which of several files, such as train.")] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", dir_okay=False, help="Write the audit as a page too.")
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="With --html: a run, export or checkpoint whose doubts about labels are shown.")
     ] = None,
@@ -99,8 +102,14 @@ def audit(
     from aerodet.data import CocoSource
     from aerodet.data import audit as audit_sets
 
-    places = {str(folder): folder for folder in [*folders, *(tests or [])]}
-    sets = {name: _open(folder, classes, "fix", "fix") for name, folder in places.items()}
+    if model is not None and page is None:
+        raise UserError("--model shows its doubts on the page; name that with --html too")
+    places: dict[str, Path] = {}
+    for folder in [*folders, *(tests or [])]:
+        if folder.resolve() in {place.resolve() for place in places.values()}:
+            raise UserError(f"{folder} is named twice; name each set once, as one to train on or after --test")
+        places[str(folder)] = folder
+    sets = {name: _open(folder, classes, "fix", "fix", split=split) for name, folder in places.items()}
     reports = {name: images.report for name, images in sets.items() if isinstance(images, CocoSource)}
     result = audit_sets(sets, test_sets=[str(folder) for folder in tests] if tests else None)
     if page is not None:
@@ -127,7 +136,7 @@ def convert(
     split: Annotated[str | None, typer.Option(help="COCO: which of several files, such as train.")] = None,
     size: Annotated[int, typer.Option(help="Side of a tile in pixels, a multiple of 16.")] = 512,
     overlap: Annotated[
-        float, typer.Option(help="Share of a tile that its neighbours have in common, 0 to under 1.")
+        float, typer.Option(min=0, max=0.9, help="Share of a tile that its neighbours have in common.")
     ] = 0.2,
     truncated: Annotated[
         Truncated,
@@ -168,13 +177,21 @@ def convert(
         report = write(opened, destination, how=images.value)
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in report.to_dict().items())
     typer.echo(f"{destination}: {counts}")
+    places = {record.group for record in opened.records}
+    if to in (Form.kitti, Form.yolo) and len(places) < len(opened.records):
+        typer.echo(
+            f"note: {to.value} has no places: read again, each image is one, where here {len(places)} places keep "
+            "their images on one side of a split"
+        )
 
 
 @app.command()
 def gap(
     real: Annotated[Path, typer.Argument(metavar="REAL", help="A COCO, KITTI or YOLO folder, or an image set.")],
     synthetic: Annotated[Path, typer.Argument(metavar="SYNTHETIC", help="The same of synthetic images.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the comparison as a page.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the comparison as a page.")
+    ] = None,
     classes: Classes = None,
     images: Annotated[int, typer.Option(min=2, help="Images looked at in each set; labels are those of all.")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="Of the draw of the images.")] = 0,

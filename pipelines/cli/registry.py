@@ -69,7 +69,7 @@ def list_versions(
     if found:
         Console(width=None if Console().is_terminal else 160).print(table)
     else:
-        typer.echo(f"nothing is published in {registry}")
+        typer.echo(f"nothing is published in {registry}" + (f" as {name}" if name else ""))
 
 
 @app.command()

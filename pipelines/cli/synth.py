@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from aerodet.errors import UserError
 from aerodet.pipelines.cli._paths import require_new
 
 __all__ = ["synth"]
@@ -32,7 +33,9 @@ def synth(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same scenes.")] = 0,
     first: Annotated[int, typer.Option(min=0, help="Number of the first scene, to share a job out.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core by default.")] = None,
-    sheet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a contact sheet too, .png or .jpg.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write a contact sheet too, .png or .jpg.")
+    ] = None,
     *,
     jpeg: Annotated[bool, typer.Option("--jpeg", help="JPEG instead of PNG images, a quarter of the size.")] = False,
 ) -> None:
@@ -41,6 +44,8 @@ def synth(
     A job that was stopped goes on where it was when the same command is given again.
     """
     require_new(out)
+    if sheet and sheet.suffix.lower() not in (".png", ".jpg"):
+        raise UserError(f"--sheet {sheet}: contact sheets are written as .png or .jpg")
     from aerodet.data import ImageSet
     from aerodet.synth import SceneSettings, load_look, render_set, set_sheet
 

@@ -62,7 +62,7 @@ class Data(_Section):
     )
     class_from: str = Field("", description="field of the annotations that says the class, such as role")
     test_fraction: Fraction = Field(0.25, description="share of the images held apart when there is no test folder")
-    overlap: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="of neighbouring tiles, as a share of a tile")
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = Field(0.2, description="of neighbours, as a share of a tile")
     scale: Annotated[float, Field(gt=0, le=4)] = Field(1.0, description="frames are resized by it before they are cut")
     min_visible: Share = Field(0.3, description="a box of which less than this is in a tile counts neither way there")
     keep_empty: Share = Field(0.5, description="share of the tiles without aircraft that is kept")

@@ -141,7 +141,7 @@ def test_scenes_of_another_size_are_one_sentence(aerodet, tmp_path):
 def test_the_remedy_that_a_sentence_names_works(aerodet, coco):
     folder = coco(category("Plane"))
     _, _, shown = aerodet("run", "--profile", "minimal", "--real", folder)
-    remedy = shown.split("for example ")[1].split()
+    remedy = shown.split("for example ")[1].split(" in a run")[0].split()
     assert remedy == ["--set", "data.classes=Plane:aircraft"]
     from aerodet.pipelines.preflight import check
     from aerodet.pipelines.profiles import load_profile

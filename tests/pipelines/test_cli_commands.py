@@ -119,6 +119,31 @@ def test_audit_tells_of_broken_boxes_and_leaks(aerodet, tmp_path):
     assert content["sets"]["b"]["images"] == 1
 
 
+def test_audit_refuses_a_set_named_twice_and_doubts_without_a_page(aerodet, tmp_path):
+    write_coco(tmp_path / "a", [[5, 5, 20, 20]])
+    for arguments in (("a", "--test", "./a"), ("a", "a")):
+        status, _, shown = aerodet("data", "audit", *arguments)
+        assert status == 2
+        assert "is named twice" in shown
+    status, _, shown = aerodet("data", "audit", "a", "--model", "any")
+    assert (status, "with --html too" in shown) == (2, True)
+    assert aerodet("data", "audit", "a", "--html", ".")[0] == 2
+
+
+def test_audit_takes_one_of_several_coco_files(aerodet, tmp_path):
+    folder = write_coco(tmp_path / "a", [[5, 5, 20, 20]])
+    (folder / "annotations.json").rename(folder / "instances_train_aircraft.json")
+    (folder / "instances_test_aircraft.json").write_text("{}")
+    assert "give the file to use, or its split" in aerodet("data", "audit", "a")[2]
+    assert aerodet("data", "audit", "a", "--split", "train")[0] == 0
+
+
+def test_synth_refuses_another_kind_of_sheet_before_it_renders(aerodet, tmp_path):
+    status, _, shown = aerodet("synth", "--out", "few", "--count", 1, "--sheet", "few.gif")
+    assert (status, "written as .png or .jpg" in shown) == (2, True)
+    assert not (tmp_path / "few").exists()
+
+
 def test_gap_compares_two_folders_of_any_form(aerodet, tmp_path):
     write_coco(tmp_path / "real", [[5, 5, 20, 20], [10, 10, 30, 8]])
     assert aerodet("synth", "--out", "scenes", "--count", 3, "--size", 128, "--gsd", 1.0)[0] == 0
@@ -155,6 +180,7 @@ def test_convert_writes_kitti_and_tiles(aerodet, tmp_path):
     assert ImageSet(tmp_path / "tiles").records[0].width == 32
     status, output, _ = aerodet("data", "convert", "tiles", "again", "--to", "kitti")
     assert status == 0
+    assert "note: kitti has no places: read again, each image is one, where here 2 places keep their" in output
 
 
 def test_convert_refuses_bad_boxes_and_taken_folders(aerodet, tmp_path):

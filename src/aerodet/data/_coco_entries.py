@@ -227,8 +227,10 @@ def _missing(path: Path, name: str, sources: list[str], present: list[str], attr
     if not present:
         return f"{path} has no {what} at all; give a file that has one, or read classes from another field"
     alike = [other for other in present if other.lower() in {source.lower() for source in sources}]
-    suggestion = f"{(alike or present)[0]}:{name}"
+    other = (alike or present)[0]
+    suggestion = other if other == name else f"{other}:{name}"
     unique = list(dict.fromkeys(present))
     listed = ", ".join(repr(other) for other in unique[:8]) + (f" and {len(unique) - 8} more" if unique[8:] else "")
     says = f"spells {what} {sources[0]!r} as {alike[0]!r}" if alike else f"has no {what} {sources[0]!r}, only {listed}"
-    return f"{path} {says}; name the category that holds it, for example --set data.classes={suggestion}"
+    remedy = f"--set data.classes={suggestion} in a run, --class {suggestion} elsewhere"
+    return f"{path} {says}; name the category that holds it, for example {remedy}"

@@ -184,7 +184,7 @@ def _only(found: list[Path], folder: Path) -> Path:
     found = list(dict.fromkeys(found))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise DataError(f"{folder} holds several COCO files ({names}); name the one to use, or its split")
+        raise DataError(f"{folder} holds several COCO files ({names}); give the file to use, or its split")
     return found[0]
 
 

@@ -23,6 +23,8 @@ __all__ = ["Tile", "TileReport", "Truncated", "tile_frame", "tile_grid", "tile_i
 Truncated = Literal["keep", "drop", "blank"]
 """What becomes of an object that a tile cuts: see :func:`tile_frame`."""
 
+_MOST_OVERLAP = 0.9  # a hundred tiles show each place of a frame
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
@@ -88,18 +90,17 @@ def tile_grid(width: int, height: int, size: int, overlap: float = 0.2) -> list[
         width: of the frame, pixels.
         height: of the frame, pixels.
         size: side of a tile, pixels, a multiple of 16.
-        overlap: share of a tile's side that neighbours have in common, at least 0 and under 1.
+        overlap: share of a tile's side that neighbours have in common, 0 to 0.9.
 
     Raises:
         SpecError: the size or the overlap is out of its limits.
     """
     if size < 16 or size % 16:
-        raise SpecError(
-            f"tile size {size} must be a multiple of 16, the stride of the network; {max(16, size // 16 * 16)} would do"
-        )
-    if not 0 <= overlap < 1:
-        raise SpecError(f"tile overlap {overlap} must be at least 0 and less than 1; 0.2 is usual")
-    step = max(1, round(size * (1 - overlap)))
+        near = max(16, size // 16 * 16)
+        raise SpecError(f"tile size {size} must be 16, the stride of the network, or a multiple; {near} would do")
+    if not 0 <= overlap <= _MOST_OVERLAP:
+        raise SpecError(f"tile overlap {overlap} must be at least 0 and at most {_MOST_OVERLAP}; 0.2 is usual")
+    step = round(size * (1 - overlap))
     return [(x, y) for y in _starts(height, size, step) for x in _starts(width, size, step)]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from aerodet.data._boxes import ROUNDING
 from aerodet.data._files import Placing, write_pairs
 from aerodet.data.pixels import image_size
 from aerodet.data.records import ImageFiles, ImageRecord, Images
@@ -87,7 +88,8 @@ def read_yolo(folder: Path | str, classes: Sequence[str] | None = None) -> Image
 
     Returns:
         The images in the order of their names; each is its own group. One without a label file shows no object, as
-        Ultralytics has it; a line with more than four numbers is a polygon and becomes its bounds.
+        Ultralytics has it; a line with more than four numbers is a polygon and becomes its bounds. Boxes are clipped
+        where they reach past the image by no more than rounding.
 
     Raises:
         DataError: a folder or the names are missing, or a line is not a YOLO label.
@@ -113,6 +115,8 @@ def read_yolo(folder: Path | str, classes: Sequence[str] | None = None) -> Image
             if label in labels
         ]
         boxes = np.array([box for _, box in objects], np.float64).reshape(-1, 4) * [width, height, width, height]
+        inside = np.clip(boxes, 0, [width, height, width, height])
+        boxes = np.where(np.abs(boxes - inside).max(axis=1, keepdims=True, initial=0.0) <= ROUNDING, inside, boxes)
         found = np.array([label for label, _ in objects], np.int64)
         records.append(ImageRecord(number, path.name, width, height, path.stem, boxes.astype(np.float32), found))
     return ImageFiles(kept, records, paths)

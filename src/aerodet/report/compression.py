@@ -11,8 +11,8 @@ __all__ = ["NARROW", "Point", "Reference", "Search", "Verdict", "choose", "front
 
 NARROW = ("narrow", "narrow-distilled")  # ways that cut nothing out: small networks trained from scratch
 _PACE_STEP = 0.05
-# Points below which a difference between two trainings says little, about twice its standard deviation: six trainings of
-# one setting, tested on 830 aircraft, had one of 0.4 in AP50 and 1.3 in AP75, a difference 1.4 times that.
+# Points below which a difference between two trainings says little, about twice its standard deviation: six trainings
+# of one setting, tested on 830 aircraft, had one of 0.4 in AP50 and 1.3 in AP75, a difference 1.4 times that.
 _SAME_AP50, _SAME_AP75 = 1.0, 3.5
 
 

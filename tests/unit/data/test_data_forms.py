@@ -45,6 +45,20 @@ def images(tmp_path):
     return ImageSet(tmp_path / "set")
 
 
+def test_yolo_boxes_that_rounding_put_past_the_edge_are_clipped_and_others_are_told(tmp_path):
+    with ImageSetWriter(tmp_path / "set", ("aircraft",)) as writer:
+        boxes = np.array([[0.0, 10.7, 6.3, 48.0], [57.7, 0.0, 64.0, 9.1]], np.float32)
+        writer.add(ImageRecord(1, "edge.png", 64, 48, "g", boxes, np.zeros(2, np.int64)), picture(1))
+    write_yolo(ImageSet(tmp_path / "set"), tmp_path / "yolo")
+    label = tmp_path / "yolo" / "labels" / "edge.txt"
+    label.write_text(label.read_text() + "0 0.5 0.5 1.000001 1.000001\n0 0.0 0.5 0.2 0.5\n")
+    found = read_yolo(tmp_path / "yolo").records[0].boxes
+    assert found[:3].min() >= 0
+    assert (found[:3] <= [64, 48, 64, 48]).all()
+    np.testing.assert_allclose(found[:2], boxes, atol=1e-5)
+    np.testing.assert_allclose(found[3], [-6.4, 12, 6.4, 36], atol=1e-5)  # a mistake: the audit shall see it
+
+
 @pytest.mark.parametrize("form", [form for form in WRITERS if form != "yolo"])
 def test_regions_to_ignore_survive_where_the_form_has_them(images, tmp_path, form):
     WRITERS[form](images, tmp_path / "there")
