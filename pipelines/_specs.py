@@ -63,6 +63,7 @@ def shared_options(profile: Profile) -> SpecOptions:
         contrast_scale_max=a.contrast_scale_max,
         deadzone_radius=t.deadzone_radius,
         cov_radius=t.cov_radius,
+        bbox_min_radius=t.bbox_min_radius,
         foreground_weight=t.foreground_weight,
         cov_weight=t.cov_weight,
         bbox_weight=t.bbox_weight,

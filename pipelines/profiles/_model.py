@@ -123,6 +123,9 @@ class Training(_Section):
     cov_radius: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="of the coverage ellipse, share of the box"
     )
+    bbox_min_radius: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="least radius of the coverage ellipse in cells of 16 px, for aircraft that stand close"
+    )
     foreground_weight: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="of covered cells; TAO's is 0.05")
     cov_weight: Annotated[float, Field(gt=0)] = 1.0
     bbox_weight: Annotated[float, Field(gt=0)] = 10.0
