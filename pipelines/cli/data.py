@@ -79,7 +79,6 @@ def audit(
         list[Path] | None,
         typer.Option("--test", metavar="DIR", help="A folder that results are measured on; repeatable."),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="COCO: which of several files, such as train.")] = None,
     page: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", dir_okay=False, help="Write the audit as a page too.")
     ] = None,
@@ -109,7 +108,7 @@ def audit(
         if folder.resolve() in {place.resolve() for place in places.values()}:
             raise UserError(f"{folder} is named twice; name each set once, as one to train on or after --test")
         places[str(folder)] = folder
-    sets = {name: _open(folder, classes, "fix", "fix", split=split) for name, folder in places.items()}
+    sets = {name: _open(folder, classes, "fix", "fix") for name, folder in places.items()}
     reports = {name: images.report for name, images in sets.items() if isinstance(images, CocoSource)}
     result = audit_sets(sets, test_sets=[str(folder) for folder in tests] if tests else None)
     if page is not None:
@@ -168,6 +167,8 @@ def convert(
         min_side=min_side,
         split=split,
     )
+    if split and not isinstance(opened, CocoSource):
+        raise UserError(f"--split {split}: {source} is no COCO folder; KITTI, YOLO and image sets have no splits")
     for sentence in opened.report.sentences() if isinstance(opened, CocoSource) else ():
         typer.echo(f"note: {sentence}")
     if to is Form.tiles:

@@ -135,7 +135,7 @@ def test_audit_takes_one_of_several_coco_files(aerodet, tmp_path):
     (folder / "annotations.json").rename(folder / "instances_train_aircraft.json")
     (folder / "instances_test_aircraft.json").write_text("{}")
     assert "give the file to use, or its split" in aerodet("data", "audit", "a")[2]
-    assert aerodet("data", "audit", "a", "--split", "train")[0] == 0
+    assert aerodet("data", "audit", "a/instances_train_aircraft.json")[0] == 0
 
 
 def test_synth_refuses_another_kind_of_sheet_before_it_renders(aerodet, tmp_path):
@@ -181,6 +181,11 @@ def test_convert_writes_kitti_and_tiles(aerodet, tmp_path):
     status, output, _ = aerodet("data", "convert", "tiles", "again", "--to", "kitti")
     assert status == 0
     assert "note: kitti has no places: read again, each image is one, where here 2 places keep their" in output
+    assert "note: yolo has no places" in aerodet("data", "convert", "tiles", "yolo", "--to", "yolo")[1]
+    assert "note: " not in aerodet("data", "convert", "tiles", "coco", "--to", "coco")[1]
+    assert "note: " not in aerodet("data", "convert", "kitti", "more", "--to", "yolo")[1]  # an image a place already
+    status, _, shown = aerodet("data", "convert", "kitti", "other", "--to", "yolo", "--split", "train")
+    assert (status, "kitti is no COCO folder" in shown) == (2, True)
 
 
 def test_convert_refuses_bad_boxes_and_taken_folders(aerodet, tmp_path):

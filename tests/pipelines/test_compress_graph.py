@@ -181,6 +181,11 @@ def test_a_search_that_cannot_be_made_is_refused_before_it_starts(settings, sent
     assert not Path(tmp_path / "p.yaml").exists()
 
 
+def test_without_the_limit_wide_layers_are_no_mistake():
+    (size,) = sizes_of(load_profile("quickstart", ["prune.min_filters=32", "compress.sizes=[4]"]))
+    assert size.wanted == 176_669
+
+
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [

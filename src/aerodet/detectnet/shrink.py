@@ -84,11 +84,12 @@ def prune_to_count(
         scores: of every convolution's channels [C], by TAO layer name; by default their L2 norms.
         products: for a pixel at most, see :func:`product_count`. Importance alone keeps more of the first layers, which
             have few parameters and make many products, than speed allows. So each channel's importance is lowered by
-            its share of the products, times the lowest price at which the limit does not stand in the way any more.
+            its share of the products, times the lowest price at which the limit does not stand in the way of the size,
+            or, if it always does, the price at which most parameters fit.
 
     Raises:
-        SpecError: even the smallest network has more parameters or makes more products, or the model has fake
-            quantisation.
+        SpecError: even the smallest network has more parameters or makes more products, a score is not finite, or the
+            model has fake quantisation.
     """
     blocks = _Blocks(model, options, scores)
     least = parameter_count(blocks.shape)
@@ -133,7 +134,9 @@ class _Blocks:
         ranked = ranked_groups(model, options, scores)
         self._groups = [_Ranked.of(layers, values, options, whole=whole) for layers, values, whole in ranked]
         full = {name: group.sizes[-1] for group in self._groups for name in group.layers}
-        self._scale = max(float(group.values[0]) for group in self._groups)
+        if not all(group.values.isfinite().all() for group in self._groups):
+            raise SpecError("a channel's importance is not a finite number; look for broken weights in the model")
+        self._scale = max(float(group.values[0]) for group in self._groups) or 1.0
         products = product_count(self._whole)
         for group in self._groups:
             without = replace(self._whole, channels={**full, **dict.fromkeys(group.layers, 0)})

@@ -11,8 +11,8 @@ __all__ = ["NARROW", "Point", "Reference", "Search", "Verdict", "choose", "front
 
 NARROW = ("narrow", "narrow-distilled")  # ways that cut nothing out: small networks trained from scratch
 _PACE_STEP = 0.05
-# Points below which a difference between two trainings says little, about twice its standard deviation: six trainings
-# of one setting, tested on 830 aircraft, had one of 0.4 in AP50 and 1.3 in AP75, a difference 1.4 times that.
+# Points below which a difference between two trainings says little. It is about twice its standard deviation: trainings
+# of one real arm, tested on 830 aircraft, had one of 0.4 in AP50 and 1.3 in AP75, a difference 1.4 times that.
 _SAME_AP50, _SAME_AP75 = 1.0, 3.5
 
 
@@ -80,22 +80,27 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """At one size, the best pruned point against the best narrow one."""
+    """At one size, the best pruned point against the best narrow one.
+
+    Attributes:
+        wanted: parameters that were aimed at.
+        pruned: the pruned point that decides, or the most accurate one.
+        narrow: the narrow one.
+        outcome: ``ahead`` if a pruned point is ahead of every narrow one, ``behind`` the other way round.
+    """
 
     wanted: int
     pruned: Point
     narrow: Point
+    outcome: Literal["ahead", "level", "behind"]
 
-    @property
-    def outcome(self) -> Literal["ahead", "level", "behind"]:
-        """Where pruning is, by AP50, or by AP75 where AP50 does not tell the two apart."""
-        gain = self.pruned.ap50 - self.narrow.ap50
-        least = _SAME_AP50
-        if abs(gain) < least:
-            gain, least = self.pruned.ap75 - self.narrow.ap75, _SAME_AP75
-        if abs(gain) < least:
-            return "level"
-        return "ahead" if gain > 0 else "behind"
+    @classmethod
+    def of(cls, wanted: int, pruned: Sequence[Point], narrow: Sequence[Point]) -> Verdict:
+        """Compare the points of one size."""
+        ahead = [p for p in pruned if all(_is_ahead(p, n) for n in narrow)]
+        behind = [n for n in narrow if all(_is_ahead(n, p) for p in pruned)]
+        outcome: Literal["ahead", "level", "behind"] = "ahead" if ahead else "behind" if behind else "level"
+        return cls(wanted, max(ahead or pruned, key=_accuracy), max(behind or narrow, key=_accuracy), outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,7 @@ class Search:
             pruned = [point for point in here if is_pruned(point)]
             narrow = [point for point in here if point.way in NARROW]
             if pruned and narrow:
-                found.append(Verdict(wanted, _best(pruned), _best(narrow)))
+                found.append(Verdict.of(wanted, pruned, narrow))
         return found
 
     def sentence(self) -> str:
@@ -178,7 +183,14 @@ def is_pruned(point: Point) -> bool:
     return point.way not in NARROW
 
 
-def _best(points: Sequence[Point]) -> Point:
-    """Return the most accurate: of those that AP50 does not tell apart the one with the highest AP75."""
-    top = max(point.ap50 for point in points)
-    return max((p for p in points if p.ap50 > top - _SAME_AP50), key=lambda p: (p.ap75, p.ap50))
+def _accuracy(point: Point) -> tuple[float, float]:
+    return round(point.ap50, 1), round(point.ap75, 1)
+
+
+def _is_ahead(one: Point, other: Point) -> bool:
+    """Say whether one is better by AP50, or by AP75 where AP50 does not tell them apart, as they are printed."""
+    (ap50, ap75), (other50, other75) = _accuracy(one), _accuracy(other)
+    gain = round(ap50 - other50, 1)
+    if abs(gain) >= _SAME_AP50:
+        return gain > 0
+    return round(ap75 - other75, 1) >= _SAME_AP75

@@ -51,12 +51,13 @@ def test_yolo_boxes_that_rounding_put_past_the_edge_are_clipped_and_others_are_t
         writer.add(ImageRecord(1, "edge.png", 64, 48, "g", boxes, np.zeros(2, np.int64)), picture(1))
     write_yolo(ImageSet(tmp_path / "set"), tmp_path / "yolo")
     label = tmp_path / "yolo" / "labels" / "edge.txt"
-    label.write_text(label.read_text() + "0 0.5 0.5 1.000001 1.000001\n0 0.0 0.5 0.2 0.5\n")
+    label.write_text(label.read_text() + "0 0.5 0.5 1.028 1.0\n0 0.5 0.5 1.035 0.5\n")
     found = read_yolo(tmp_path / "yolo").records[0].boxes
     assert found[:3].min() >= 0
     assert (found[:3] <= [64, 48, 64, 48]).all()
     np.testing.assert_allclose(found[:2], boxes, atol=1e-5)
-    np.testing.assert_allclose(found[3], [-6.4, 12, 6.4, 36], atol=1e-5)  # a mistake: the audit shall see it
+    # 0.9 px past both edges is rounding; 1.1 px is a mistake that the audit shall see.
+    np.testing.assert_allclose(found[3], [-1.12, 12, 65.12, 36], atol=1e-5)
 
 
 @pytest.mark.parametrize("form", [form for form in WRITERS if form != "yolo"])

@@ -132,10 +132,19 @@ def test_pruning_is_ahead_or_behind_by_more_than_two_trainings_differ_by(ap50, a
     assert found.verdicts()[0].outcome == outcome
 
 
-def test_of_points_that_ap50_does_not_tell_apart_the_one_with_the_highest_ap75_is_compared():
-    rivals = [point("l2-4", 88.5, ap75=60.0), point("taylor-4", 88.0, ap75=66.0), point("bn-4", 87.5, ap75=80.0)]
-    narrow = [point("narrow-4", 88.4, ap75=59.0), point("narrow-distilled-4", 88.0, ap75=65.0)]
-    (found,) = search(*rivals, *narrow).verdicts()
+def test_the_verdict_is_on_the_figures_that_are_printed():
+    found = search(point("l2-4", 97.95), point("narrow-4", 97.04))
+    assert "ahead at 250,000 parameters, 98.0 (78.0) against 97.0 (77.0)" in found.sentence()
+
+
+def test_a_point_that_is_ahead_of_all_others_decides():
+    narrow = [point("narrow-4", 88.9, ap75=68.0), point("narrow-distilled-4", 88.0, ap75=69.0)]
+    (found,) = search(point("l2-4", 90.0, ap75=70.0), *narrow).verdicts()
+    assert (found.pruned.name, found.outcome) == ("l2-4", "ahead")
+    rivals = [point("l2-4", 90.0, ap75=70.0), point("taylor-4", 90.1, ap75=60.0), point("bn-4", 89.1, ap75=90.0)]
+    assert search(*rivals, *narrow).verdicts()[0].outcome == "ahead"
+    better = point("narrow-distilled-4", 90.0, ap75=72.0)
+    (found,) = search(*rivals[:2], narrow[0], better).verdicts()
     assert (found.pruned.name, found.narrow.name, found.outcome) == ("taylor-4", "narrow-distilled-4", "level")
 
 
