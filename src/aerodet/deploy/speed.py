@@ -111,16 +111,17 @@ def speed_table(result: dict[str, Any]) -> str:
     machine = ", ".join(filter(None, (c["cpu"], c["gpu"], f"{c['threads']} threads")))
     lines = [f"{machine}; medians of {c['rounds']} rounds in turn, ms a call, {c['date']}"]
     columns = "".join(f"{part:>10}" for part in (*PARTS, "total"))
+    labels = [f"{row['name']} {row['precision']} {row['runtime']}" for row in result["detectors"]]
+    width = max(map(len, labels))
     for key, title in (("1", "one picture"), ("batch", f"{c['batch']} pictures")):
         if key not in result["detectors"][0]:
             continue
-        lines += ["", f"{title:48}{'KB':>8}{columns}{'images/s':>10}{'network':>9}{'total':>8}"]
-        for row in result["detectors"]:
+        lines += ["", f"{title:{width}}{'KB':>8}{columns}{'images/s':>10}{'× network':>11}{'× total':>9}"]
+        for label, row in zip(labels, result["detectors"], strict=True):
             m = row[key]
-            label = f"{row['name'][-28:]} {row['precision']} {row['runtime']}"
             parts = "".join(f"{m[part]:>10.2f}" for part in (*PARTS, "total"))
-            ratios = f"{m['network_ratio']:>8.2f}x{m['total_ratio']:>7.2f}x"
-            lines.append(f"{label:48}{row['bytes'] / 1000:>8.0f}{parts}{m['images_per_s']:>10.1f}{ratios}")
+            ratios = f"{m['network_ratio']:>11.2f}{m['total_ratio']:>9.2f}"
+            lines.append(f"{label:{width}}{row['bytes'] / 1000:>8.0f}{parts}{m['images_per_s']:>10.1f}{ratios}")
     return "\n".join(lines)
 
 
@@ -151,7 +152,7 @@ def _open(file: Path, threads: int) -> list[_Candidate]:
     if not spec.is_file():
         raise DataError(f"{file} has no spec.txt beside it, which says how its outputs become boxes; put it there")
     settings, size = settings_of(read_spec(spec)), file.stat().st_size
-    name = "/".join(file.parts[-3:])
+    name = "/".join(part for part in file.parts[-3:] if part not in ("bundle", "model"))  # which all of a run have
     if file.suffix == ".engine":
         if not can_run(file):
             return []

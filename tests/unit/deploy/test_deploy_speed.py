@@ -54,6 +54,10 @@ def test_all_that_runs_of_an_export_is_timed_part_by_part(bundle: Path):
     table = speed_table(result)
     assert "one picture" in table
     assert "3 pictures" in table
+    assert [row["name"].rpartition("/")[2] for row in result["detectors"]] == ["model.onnx", "model.int8.cpu.onnx"]
+    for row in result["detectors"]:
+        assert f"\n{row['name']} {row['precision']}" in table  # whole, however long
+    assert "bundle" not in table
     assert json.loads(json.dumps(result)) == result
 
 
