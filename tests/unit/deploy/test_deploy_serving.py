@@ -125,6 +125,8 @@ def test_deepstream_is_told_the_same_numbers(tmp_path: Path) -> None:
     parser.read_string(deepstream_config(nms, graph="model.onnx", batch=1))
     assert (parser["property"]["cluster-mode"], parser["property"]["network-mode"]) == ("2", "2")
     assert parser["class-attrs-0"]["nms-iou-threshold"] == "0.4"
+    assert "least score" in deepstream_config(nms, graph="model.onnx", batch=1)
+    assert "least score" not in deepstream_config(own, graph="model.int8.onnx", batch=16)
     assert "int8-calib-file" not in deepstream_config(nms, graph="model.onnx", batch=1)
 
 
