@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ import typer
 from aerodet.errors import UserError
 from aerodet.files import atomic_path, disk_errors, write_text
 from aerodet.pipelines.cli._cluster import SettingOption
+from aerodet.pipelines.cli.runs import find_run
 from aerodet.pipelines.local import run_local
 from aerodet.pipelines.record import RECORD, RunRecord
 
@@ -28,16 +29,20 @@ __all__ = [
     "NameOption",
     "OutOption",
     "RealOption",
+    "ResumeOption",
+    "RunDirArgument",
     "SeedOption",
     "SettingOption",
     "SyntheticOption",
     "TestOption",
     "checked_profile",
     "collect",
-    "resume_flow",
+    "resumed",
     "run_flow",
 ]
 
+RunDirArgument = Annotated[Path | None, typer.Argument(metavar="RUN_DIR", help="With --resume: the run to go on with.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with RUN_DIR, or with the newest run.")]
 RealOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Real images in COCO form.")]
 SyntheticOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Synthetic images in COCO form.")]
 TestOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Test images; else places held apart.")]
@@ -68,9 +73,30 @@ def run_flow(
     return folder
 
 
-def resume_flow(folder: Path) -> None:
-    """Go on with the run in a folder."""
+def resumed(
+    run_dir: Path | None, out: Path, *, resume: bool, kind: str, choices: Mapping[str, object | None]
+) -> Path | None:
+    """Go on with a stopped run where that is asked for; return its folder, or None where a new one is wanted.
+
+    Args:
+        run_dir: of the run to go on with; None: the newest.
+        out: the folder of the runs.
+        resume: it is asked for.
+        kind: what the command calls a run.
+        choices: the command's options for a new run by name, None where not given.
+
+    Raises:
+        UserError: a folder without ``--resume``, or choices with it.
+    """
+    if not resume:
+        if run_dir is not None:
+            raise UserError(f"'{run_dir}' goes with --resume only; name a new {kind} with --name")
+        return None
+    if given := [f"--{option}" for option, value in choices.items() if value is not None]:
+        raise UserError(f"a resumed {kind} keeps its settings; leave out {', '.join(given)}, or start a new one")
+    folder = find_run(run_dir, out)
     collect(run_local(folder / PACKAGE, RunRecord.read(folder).parameters, folder), folder)
+    return folder
 
 
 def checked_profile(name: str, settings: list[str] | None, **sources: Any) -> Profile:

@@ -12,11 +12,14 @@ from aerodet.pipelines.cli._local import (
     NameOption,
     OutOption,
     RealOption,
+    ResumeOption,
+    RunDirArgument,
     SeedOption,
     SettingOption,
     SyntheticOption,
     TestOption,
     checked_profile,
+    resumed,
     run_flow,
 )
 from aerodet.pipelines.cli.runs import show_results
@@ -28,9 +31,13 @@ __all__ = ["compress"]
 
 
 def compress(
+    run_dir: RunDirArgument = None,
     profile: Annotated[
-        str, typer.Option(help="Name of a profile or a YAML file; its section `compress` holds the rest.")
-    ] = "quickstart",
+        str | None,
+        typer.Option(
+            help="Name of a profile or a YAML file, quickstart by default; its section `compress` holds the rest."
+        ),
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Checkpoint to compress; else one is trained first.")
     ] = None,
@@ -54,24 +61,37 @@ def compress(
     seed: SeedOption = None,
     out: OutOption = Path("runs"),
     name: NameOption = None,
+    *,
+    resume: ResumeOption = False,
 ) -> None:
-    """Compress a detector in many ways, compare the results, and choose within the budget, first by speed.
+    """Compress a detector in many ways, compare the results, and choose within the budget, first by speed."""
+    choices: dict[str, object] = {"profile": profile, "model": model, "budget-ap": budget_ap, "target": target}
+    choices |= {"sizes": sizes, "importance": importances, "real": real, "synthetic": synthetic, "test": test}
+    choices |= {"set": setting, "seed": seed, "name": name}
+    folder = resumed(run_dir, out, resume=resume, kind="search", choices=choices)
+    if folder is None:
+        given = {"model": model and model.absolute(), "budget": budget_ap, "target": target}
+        lists = {"sizes": sizes, "importances": importances}
+        settings = [
+            *(setting or ()),
+            *(f"compress.{key}={value}" for key, value in given.items() if value is not None),
+            *(f"compress.{key}=[{value}]" for key, value in lists.items() if value is not None),
+        ]
+        chosen = checked_profile(
+            profile or "quickstart", settings, real=real, synthetic=synthetic, test=test, seed=seed
+        )
+        folder = run_flow("compress", _checked(chosen), out, name)
+    show_results(folder)
 
-    A search that was stopped goes on with `aerodet run --resume`.
-    """
+
+def _checked(profile: Profile) -> Profile:
+    """Return the profile as the search runs it; what it cannot do is said before there is a folder."""
     from aerodet.pipelines.flows.compress import sizes_of
 
-    settings = list(setting or ())
-    given = {"model": model and model.absolute(), "budget": budget_ap, "target": target}
-    settings += [f"compress.{key}={value}" for key, value in given.items() if value is not None]
-    lists = {"sizes": sizes, "importances": importances}
-    settings += [f"compress.{key}=[{value}]" for key, value in lists.items() if value is not None]
-    chosen = checked_profile(profile, settings, real=real, synthetic=synthetic, test=test, seed=seed)
-    if chosen.compress.model:
-        chosen = _as_the_checkpoint(chosen)
-    sizes_of(chosen)  # said before there is a folder
-    folder = run_flow("compress", chosen, out, name)
-    show_results(folder)
+    if profile.compress.model:
+        profile = _as_the_checkpoint(profile)
+    sizes_of(profile)
+    return profile
 
 
 def _as_the_checkpoint(profile: Profile) -> Profile:

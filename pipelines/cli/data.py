@@ -29,6 +29,8 @@ Classes = Annotated[
     typer.Option("--class", metavar="NAME", help="A class wanted; plane:aircraft renames one. Aircraft by default."),
 ]
 _SHOWN = 20  # findings of one kind
+_OF_TILES = ("size", "overlap", "truncated")  # options that mean nothing elsewhere
+_OF_COCO = ("class_from", "split", "min_side", "on_bad_box", "on_bad_entry", "duplicates")
 
 
 class Form(StrEnum):
@@ -125,6 +127,7 @@ def audit(
 
 @app.command()
 def convert(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A COCO, KITTI or YOLO folder, or an image set.")],
     destination: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder.")],
     to: Annotated[Form, typer.Option(help="KITTI as TAO reads it, YOLO, plain COCO, or an image set of tiles.")],
@@ -167,8 +170,7 @@ def convert(
         min_side=min_side,
         split=split,
     )
-    if split and not isinstance(opened, CocoSource):
-        raise UserError(f"--split {split}: {source} is no COCO folder; KITTI, YOLO and image sets have no splits")
+    _refuse_idle(context, source, opened, to)
     for sentence in opened.report.sentences() if isinstance(opened, CocoSource) else ():
         typer.echo(f"note: {sentence}")
     if to is Form.tiles:
@@ -284,6 +286,26 @@ def _open(
         return read(folder, classes)
     wanted = classes or ("aircraft",)
     return read_coco(folder, classes=wanted, on_bad_box=on_bad_box, on_bad_entry=on_bad_entry, **coco)
+
+
+def _refuse_idle(context: typer.Context, source: Path, opened: Images, to: Form) -> None:
+    """Refuse what was asked for and would change nothing."""
+    from aerodet.data import CocoSource, ImageSet
+
+    asked = [
+        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    reasons = {"images": "tiles are new files"}
+    if to is not Form.tiles:
+        reasons = dict.fromkeys(_OF_TILES, f"--to {to} cuts no tiles")
+    if not isinstance(opened, CocoSource):
+        reasons |= dict.fromkeys(_OF_COCO, f"{source} is no COCO folder")
+    if isinstance(opened, ImageSet):
+        reasons["classes"] = f"{source} is an image set, which has its classes"
+    for name in asked:
+        if name in reasons:
+            option = "--class" if name == "classes" else "--" + name.replace("_", "-")
+            raise UserError(f"{option} would change nothing: {reasons[name]}; leave it out")
 
 
 def _figures(result: Audit) -> Table:

@@ -7,28 +7,27 @@ from typing import Annotated
 
 import typer
 
-from aerodet.errors import UserError
 from aerodet.pipelines.cli._local import (
     NameOption,
     OutOption,
     RealOption,
+    ResumeOption,
+    RunDirArgument,
     SeedOption,
     SettingOption,
     SyntheticOption,
     TestOption,
     checked_profile,
-    resume_flow,
+    resumed,
     run_flow,
 )
-from aerodet.pipelines.cli.runs import find_run, show_results
+from aerodet.pipelines.cli.runs import show_results
 
 __all__ = ["run"]
 
 
 def run(
-    run_dir: Annotated[
-        Path | None, typer.Argument(metavar="RUN_DIR", help="With --resume: the run to go on with.")
-    ] = None,
+    run_dir: RunDirArgument = None,
     profile: Annotated[
         str | None, typer.Option(help="Name of a profile or a YAML file; quickstart by default.")
     ] = None,
@@ -46,19 +45,13 @@ def run(
         ),
     ] = None,
     *,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with RUN_DIR, or with the newest run.")] = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Run the whole flow on this machine: three arms, prune, retrain, QAT, INT8 export, evaluation, publication."""
-    if resume:
-        choices: dict[str, object] = {"profile": profile, "real": real, "synthetic": synthetic, "test": test}
-        choices |= {"set": setting, "seed": seed, "name": name, "registry": registry}
-        if given := [f"--{option}" for option, value in choices.items() if value is not None]:
-            raise UserError(f"a resumed run keeps its settings; leave out {', '.join(given)}, or start a new run")
-        folder = find_run(run_dir, out)
-        resume_flow(folder)
-    else:
-        if run_dir is not None:
-            raise UserError(f"'{run_dir}' goes with --resume only; name a new run with --name")
+    choices: dict[str, object] = {"profile": profile, "real": real, "synthetic": synthetic, "test": test}
+    choices |= {"set": setting, "seed": seed, "name": name, "registry": registry}
+    folder = resumed(run_dir, out, resume=resume, kind="run", choices=choices)
+    if folder is None:
         registry = registry or str(out / "registry")
         _check_registry(registry)
         chosen = checked_profile(profile or "quickstart", setting, real=real, synthetic=synthetic, test=test, seed=seed)

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aerodet.errors import SpecError, UserError
+from aerodet.errors import SpecError
 from aerodet.pipelines.cli._local import (
     NameOption,
     OutOption,
     RealOption,
+    ResumeOption,
+    RunDirArgument,
     SeedOption,
     SettingOption,
     SyntheticOption,
     TestOption,
     checked_profile,
-    resume_flow,
+    resumed,
     run_flow,
 )
-from aerodet.pipelines.cli.runs import find_run, show_results
+from aerodet.pipelines.cli.runs import show_results
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,9 +31,7 @@ __all__ = ["sweep", "sweep_table"]
 
 
 def sweep(
-    run_dir: Annotated[
-        Path | None, typer.Argument(metavar="RUN_DIR", help="With --resume: the sweep to go on with.")
-    ] = None,
+    run_dir: RunDirArgument = None,
     profile: Annotated[
         str | None, typer.Option(help="Name of a profile or a YAML file; quickstart by default.")
     ] = None,
@@ -53,19 +53,13 @@ def sweep(
     out: OutOption = Path("runs"),
     name: NameOption = None,
     *,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with RUN_DIR, or with the newest run.")] = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Measure AP50 over the share of real images, with and without synthetic pretraining, and the gap of the images."""
-    if resume:
-        choices: dict[str, object] = {"profile": profile, "real": real, "synthetic": synthetic, "test": test}
-        choices |= {"fractions": fractions, "frames": frames, "set": setting, "seed": seed, "name": name}
-        if given := [f"--{option}" for option, value in choices.items() if value is not None]:
-            raise UserError(f"a resumed sweep keeps its settings; leave out {', '.join(given)}, or start a new one")
-        folder = find_run(run_dir, out)
-        resume_flow(folder)
-    else:
-        if run_dir is not None:
-            raise UserError(f"'{run_dir}' goes with --resume only; name a new sweep with --name")
+    choices: dict[str, object] = {"profile": profile, "real": real, "synthetic": synthetic, "test": test}
+    choices |= {"fractions": fractions, "frames": frames, "set": setting, "seed": seed, "name": name}
+    folder = resumed(run_dir, out, resume=resume, kind="sweep", choices=choices)
+    if folder is None:
         settings = [*(setting or []), *_points(fractions, frames)]
         chosen = checked_profile(
             profile or "quickstart", settings, real=real, synthetic=synthetic, test=test, seed=seed

@@ -184,8 +184,25 @@ def test_convert_writes_kitti_and_tiles(aerodet, tmp_path):
     assert "note: yolo has no places" in aerodet("data", "convert", "tiles", "yolo", "--to", "yolo")[1]
     assert "note: " not in aerodet("data", "convert", "tiles", "coco", "--to", "coco")[1]
     assert "note: " not in aerodet("data", "convert", "kitti", "more", "--to", "yolo")[1]  # an image a place already
-    status, _, shown = aerodet("data", "convert", "kitti", "other", "--to", "yolo", "--split", "train")
-    assert (status, "kitti is no COCO folder" in shown) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("source", "to", "option", "why"),
+    [
+        ("kitti", "yolo", ("--split", "train"), "kitti is no COCO folder"),
+        ("kitti", "yolo", ("--on-bad-box", "fail"), "kitti is no COCO folder"),  # its default, yet asked for
+        ("coco", "kitti", ("--size", 32), "--to kitti cuts no tiles"),
+        ("coco", "tiles", ("--images", "link"), "tiles are new files"),
+        ("tiles", "coco", ("--class", "ship"), "tiles is an image set, which has its classes"),
+    ],
+)
+def test_convert_refuses_options_that_would_change_nothing(aerodet, tmp_path, source, to, option, why):
+    write_coco(tmp_path / "coco", [[5, 5, 20, 20]])
+    aerodet("data", "convert", "coco", "kitti", "--to", "kitti")
+    aerodet("data", "convert", "coco", "tiles", "--to", "tiles", "--size", 32)
+    status, _, shown = aerodet("data", "convert", source, "other", "--to", to, *option)
+    assert (status, shown) == (2, f"error: {option[0]} would change nothing: {why}; leave it out\n")
+    assert not (tmp_path / "other").exists()
 
 
 def test_convert_refuses_bad_boxes_and_taken_folders(aerodet, tmp_path):

@@ -61,10 +61,13 @@ def checkpoint(tmp_path):
         (["--model", "nowhere"], "nowhere is not a folder; give one with model.pt and spec.txt"),
         (["--profile", "tao"], "submit it there or train here with --set backend=torch"),
         (["--real", "nowhere"], "--real"),
+        (["runs/first"], "'runs/first' goes with --resume only; name a new search with --name"),
+        (["--resume", "--sizes", "4"], "a resumed search keeps its settings; leave out --sizes, or start a new one"),
+        (["--resume"], "there is no run in runs yet"),
     ],
 )
 def test_the_callers_mistakes_are_one_sentence_and_leave_nothing(aerodet, tmp_path, arguments, sentence):
-    profile = () if "--profile" in arguments else ("--profile", "minimal")
+    profile = () if {"--profile", "--resume"} & {*arguments} else ("--profile", "minimal")
     status, output, shown = aerodet("compress", *profile, *arguments)
     assert (status, output) == (2, "")
     assert shown.startswith("error: ")
@@ -130,7 +133,7 @@ def test_a_search_from_a_checkpoint_of_ones_own(aerodet, checkpoint, tmp_path):
     assert json.loads((chosen / "chosen.json").read_text())["chosen"] == found["chosen"]
     stages = {ancestor.provenance.stage for ancestor in upstream(chosen, [run]) if ancestor.provenance}
     assert {"candidate", "export", "train", "prune", "synthesize", "benchmark"} <= stages
-    status, _, shown = aerodet("run", "--resume", "first")
+    status, _, shown = aerodet("compress", "--resume", "first")
     assert status == 0
     stages = RunRecord.read(run).stages
     assert all(stage.kept for stage in stages if stage.name != "import-teacher")

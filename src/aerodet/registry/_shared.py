@@ -59,11 +59,14 @@ class SharedRegistry(ABC):
         """Keep other publishers out, where the back end can."""
         return nullcontext()
 
+    def _some_versions(self, name: str) -> list[Version]:
+        if known := self.versions(name):
+            return known
+        raise RegistryError(f"the registry in {self.address} has no model named {name!r}")
+
     def get(self, name: str, version: int | str | None = None) -> Version:
         """Return one version, by number or alias; the newest by default."""
-        known = self.versions(name)
-        if not known:
-            raise RegistryError(f"the registry in {self.address} has no model named {name!r}")
+        known = self._some_versions(name)
         if version is None:
             return known[-1]
         for candidate in known:
@@ -104,7 +107,7 @@ class SharedRegistry(ABC):
     def rollback(self, name: str) -> Version:
         """Archive the champion and make the one before it champion again."""
         with self._exclusive():
-            known = {version.version: version for version in self.versions(name)}
+            known = {version.version: version for version in self._some_versions(name)}
             champions = self._champions(name)
             usable = [n for n in champions[:-1] if n in known and n != champions[-1] and not _is_archived(known[n])]
             if not usable:

@@ -253,6 +253,7 @@ class Example:
         found: true boxes that were found.
         missed: true boxes that were not.
         false_alarms: detections of nothing.
+        ignored: regions drawn in which nothing counts.
     """
 
     kind: Literal["best", "worst"]
@@ -263,6 +264,22 @@ class Example:
     found: int
     missed: int
     false_alarms: int
+    ignored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """What comes of counting detections from a score on, over all test images, at IoU 0.5.
+
+    Attributes:
+        score: the least that counts.
+        precision: share of the detections that found an object; 0 to 1, 1 without any.
+        recall: share of the objects that were found.
+    """
+
+    score: float
+    precision: float
+    recall: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +368,7 @@ class ReportData:
         benchmark: INT8 against float.
         training: one curve a training.
         examples: best and worst test images.
-        score_threshold: detections under this score were left out of the examples.
+        operating_point: detections under its score were left out of the examples.
         datasets: what was trained and tested on.
         files: engines, graphs and what goes with them.
         parameters: the run's parameters, nested as they were given.
@@ -366,7 +383,7 @@ class ReportData:
     benchmark: Benchmark | None = None
     training: tuple[TrainingCurve, ...] = ()
     examples: tuple[Example, ...] = ()
-    score_threshold: float | None = None
+    operating_point: OperatingPoint | None = None
     datasets: tuple[DatasetSummary, ...] = ()
     files: tuple[FileEntry, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aerodet.errors import DataError
 from aerodet.files import read_json
 from aerodet.metrics import Detections, iou, share_inside
-from aerodet.report.data import Example
+from aerodet.report.data import Example, OperatingPoint
 
 if TYPE_CHECKING:
     from aerodet.data import ImageRecord, Images
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Match", "draw_boxes", "draw_match", "make_examples", "match_detections", "pick_examples", "read_detections"]
 
 IOU = 0.5
-FOUND, FALSE_ALARM, MISSED = (52, 211, 103), (255, 77, 77), (255, 214, 51)  # RGB; the page's legend has the same
+# RGB; the page's legend has the same
+FOUND, FALSE_ALARM, MISSED, IGNORED = (52, 211, 103), (255, 77, 77), (255, 214, 51), (228, 141, 255)
 SMALLEST_SIDE, LARGEST_SIDE = 480, 800  # of the drawn picture, pixels
 
 
@@ -36,6 +37,7 @@ class Match:
         hits: bool [D], which of them are a true box's.
         truth: float32 [T, 4], the true boxes.
         taken: bool [T], which of them were found.
+        ignored: float32 [I, 4], regions in which nothing counts.
     """
 
     index: int
@@ -43,6 +45,7 @@ class Match:
     hits: NDArray[np.bool_]
     truth: NDArray[np.float32]
     taken: NDArray[np.bool_]
+    ignored: NDArray[np.float32]
 
     @property
     def found(self) -> int:
@@ -121,36 +124,32 @@ def match_detections(
     for index, (record, found, assigned, counted) in enumerate(zip(truth, detections, raw, counts, strict=True)):
         kept = (found.scores >= threshold) & counted
         taken = np.isin(np.arange(len(record.boxes)), assigned[kept])
-        matches.append(Match(index, found.boxes[kept], assigned[kept] >= 0, record.boxes, taken))
+        matches.append(Match(index, found.boxes[kept], assigned[kept] >= 0, record.boxes, taken, record.ignored))
     return matches, threshold
 
 
-def pick_examples(
-    truth: Sequence[ImageRecord], detections: Sequence[Detections], n: int, threshold: float | None = None
-) -> tuple[list[Match], list[Match], float]:
+def pick_examples(matches: Sequence[Match], n: int) -> tuple[list[Match], list[Match]]:
     """Choose the ``n`` best and the ``n`` worst images by F1 at IoU 0.5.
 
     Among equals the best have the most aircraft found and the worst the most errors; an image without aircraft is never
     among the best, nor one without errors among the worst.
 
     Args:
-        truth: one record an image.
-        detections: of the same images, in the same order.
+        matches: one an image.
         n: how many of each, at most.
-        threshold: see :func:`match_detections`.
 
     Returns:
-        Best first, worst first, and the score threshold.
+        Best first, and worst first.
     """
-    matches, threshold = match_detections(truth, detections, threshold)
     best = sorted((m for m in matches if m.found), key=lambda m: (-m.f1, -m.found, m.index))[:n]
     chosen = {m.index for m in best}
     wrong = (m for m in matches if m.index not in chosen and m.missed + m.false_alarms)
-    worst = sorted(wrong, key=lambda m: (m.f1, -m.missed - m.false_alarms, m.index))[:n]
-    return best, worst, threshold
+    return best, sorted(wrong, key=lambda m: (m.f1, -m.missed - m.false_alarms, m.index))[:n]
 
 
-def make_examples(images: Images, detections: Sequence[Detections], n: int = 4) -> tuple[tuple[Example, ...], float]:
+def make_examples(
+    images: Images, detections: Sequence[Detections], n: int = 4
+) -> tuple[tuple[Example, ...], OperatingPoint]:
     """Pick and draw the best and worst images of a test set.
 
     Args:
@@ -159,12 +158,13 @@ def make_examples(images: Images, detections: Sequence[Detections], n: int = 4) 
         n: how many of each, at most.
 
     Returns:
-        Best first, then worst; and the score threshold.
+        Best first, then worst; and the score with the best F1, from which on detections count there.
     """
-    best, worst, threshold = pick_examples(images.records, detections, n)
+    matches, threshold = match_detections(images.records, detections)
+    best, worst = pick_examples(matches, n)
     examples = []
-    for kind, matches in (("best", best), ("worst", worst)):
-        for match in matches:
+    for kind, chosen in (("best", best), ("worst", worst)):
+        for match in chosen:
             jpeg, width, height = draw_match(images.image(match.index), match)
             examples.append(
                 Example(
@@ -176,13 +176,24 @@ def make_examples(images: Images, detections: Sequence[Detections], n: int = 4) 
                     found=match.found,
                     missed=match.missed,
                     false_alarms=match.false_alarms,
+                    ignored=len(match.ignored),
                 )
             )
-    return tuple(examples), threshold
+    return tuple(examples), _operating_point(matches, threshold)
+
+
+def _operating_point(matches: Sequence[Match], threshold: float) -> OperatingPoint:
+    found, missed = sum(m.found for m in matches), sum(m.missed for m in matches)
+    alarms = sum(m.false_alarms for m in matches)
+    return OperatingPoint(
+        threshold,
+        precision=found / (found + alarms) if found + alarms else 1.0,
+        recall=found / (found + missed) if found + missed else 1.0,
+    )
 
 
 def draw_match(image: NDArray[np.uint8], match: Match) -> tuple[bytes, int, int]:
-    """Draw detections on an image: green found, red false alarm, yellow dashed missed.
+    """Draw detections on an image: green found, red false alarm, yellow dashed missed, violet dotted to ignore.
 
     Args:
         image: uint8 RGB [H, W, 3].
@@ -197,6 +208,8 @@ def draw_match(image: NDArray[np.uint8], match: Match) -> tuple[bytes, int, int]
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     canvas = np.array(cv2.resize(image, size, interpolation=way) if scale != 1 else image, np.uint8)
+    for box in match.ignored * scale:
+        _draw(canvas, _dashes(box, dash=3, gap=5), IGNORED)
     for box in match.truth[~match.taken] * scale:
         _draw(canvas, _dashes(box), MISSED)
     for box, hit in zip(match.boxes * scale, match.hits, strict=True):

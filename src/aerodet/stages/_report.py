@@ -75,9 +75,7 @@ def report(*, results: Path, report: Path, run_id: str, profile: str, started: f
     results.mkdir()
     write_json(results / "results.json", figures)
     test = ImageSet(inputs["test"])
-    examples, threshold = make_examples(
-        test, read_detections(inputs["evaluation_int8"] / "detections.json", test.records)
-    )
+    examples, point = make_examples(test, read_detections(inputs["evaluation_int8"] / "detections.json", test.records))
     subset = read_json(inputs["subset"] / "sample.json")
     data = ReportData(
         run=run_info(
@@ -93,7 +91,7 @@ def report(*, results: Path, report: Path, run_id: str, profile: str, started: f
         benchmark=timings,
         training=tuple(_curves(inputs)),
         examples=examples,
-        score_threshold=threshold,
+        operating_point=point,
         datasets=tuple(_datasets(inputs)),
         files=tuple(_files(inputs["int8_bundle"])),
         parameters=settings,

@@ -57,6 +57,11 @@ def test_the_champion_before_is_archived_and_comes_back_by_one_command(registry)
     assert stages(registry) == [CHAMPION, ARCHIVED, ARCHIVED]
 
 
+def test_a_model_that_was_never_published_has_no_champion_to_go_back_to(registry):
+    with pytest.raises(RegistryError, match="no model named 'ships'"):
+        registry.rollback("ships")
+
+
 def test_promoting_brings_an_archived_version_back(registry):
     registry.promote("aircraft", 1)
     registry.promote("aircraft", 2)

@@ -135,7 +135,7 @@ def report_data(scenes):
 
 
 def made_up_run(scenes):
-    examples, threshold = make_examples(scenes, scenes.detections(), n=3)
+    examples, point = make_examples(scenes, scenes.detections(), n=3)
     float32, int8 = Latency(31.4, 30.2, 34.9, 31.8), Latency(10.9, 10.4, 12.6, 91.7)
     finetune = evaluation(91.8)
     return ReportData(
@@ -171,7 +171,7 @@ def made_up_run(scenes):
             training("qat", "QAT", 8, 92.2),
         ),
         examples=examples,
-        score_threshold=threshold,
+        operating_point=point,
         datasets=(
             DatasetSummary("real, training", 320, 2284, 8, "a" * 64, ()),
             DatasetSummary(

@@ -8,7 +8,7 @@ from aerodet.data import ImageRecord
 from aerodet.errors import DataError
 from aerodet.files import write_json
 from aerodet.metrics import Detections, coco_results
-from aerodet.report import draw_match, make_examples, match_detections, pick_examples, read_detections
+from aerodet.report import OperatingPoint, draw_match, make_examples, match_detections, pick_examples, read_detections
 
 
 def record(index, boxes, labels=None):
@@ -50,7 +50,8 @@ def test_the_threshold_is_the_score_with_the_best_f1():
 
 
 def test_best_and_worst_are_apart_and_in_order(scenes):
-    best, worst, threshold = pick_examples(scenes.records, scenes.detections(), 2)
+    matches, threshold = match_detections(scenes.records, scenes.detections())
+    best, worst = pick_examples(matches, 2)
     assert 0.1 < threshold <= 0.9
     assert [m.index for m in best] == [4, 2]
     assert [m.index for m in worst] == [5, 3]
@@ -60,18 +61,18 @@ def test_best_and_worst_are_apart_and_in_order(scenes):
 
 def test_an_image_without_aircraft_is_no_example_unless_it_has_a_false_alarm():
     truth = [record(1, np.zeros((0, 4))), record(2, np.zeros((0, 4)))]
-    best, worst, _ = pick_examples(truth, [Detections.empty(), detections([SQUARE], [0.9])], 5)
+    best, worst = pick_examples(match_detections(truth, [Detections.empty(), detections([SQUARE], [0.9])])[0], 5)
     assert best == []
     assert [m.index for m in worst] == [1]
 
 
 def test_lists_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="shorter"):
-        pick_examples([record(1, [SQUARE])], [], 1)
+        match_detections([record(1, [SQUARE])], [])
 
 
 def test_boxes_are_drawn_in_their_colours():
-    truth = [record(1, [SQUARE, ELSEWHERE])]
+    truth = [replace(record(1, [SQUARE, ELSEWHERE]), ignored=np.array([[10, 60, 30, 80]]))]
     (match,), _ = match_detections(truth, [detections([SQUARE, [60, 10, 80, 30]], [0.9, 0.9])], threshold=0)
     image = np.full((100, 100, 3), 90, np.uint8)
     jpeg, width, height = draw_match(image, match)
@@ -90,6 +91,8 @@ def test_boxes_are_drawn_in_their_colours():
     assert red > green + 60
     red, green, blue = edge(60, 70)
     assert min(red, green) > blue + 60
+    red, green, blue = edge(10, 70)
+    assert min(red, blue) > green + 40
 
 
 def test_large_pictures_are_made_smaller():
@@ -99,7 +102,11 @@ def test_large_pictures_are_made_smaller():
 
 
 def test_examples_carry_what_the_page_says_of_them(scenes):
-    examples, _ = make_examples(scenes, scenes.detections(), n=2)
+    examples, point = make_examples(scenes, scenes.detections(), n=2)
+    matches, threshold = match_detections(scenes.records, scenes.detections())
+    found, missed, alarms = (sum(getattr(m, name) for m in matches) for name in ("found", "missed", "false_alarms"))
+    assert point == OperatingPoint(threshold, found / (found + alarms), found / (found + missed))
+    assert 0 < point.recall < 1
     assert [(e.kind, e.file_name, e.found, e.missed, e.false_alarms) for e in examples] == [
         ("best", "place/scene-4.png", 4, 0, 0),
         ("best", "place/scene-2.png", 2, 0, 0),
@@ -119,3 +126,8 @@ def test_detections_are_read_back_in_the_order_of_the_images(scenes, tmp_path):
         np.testing.assert_array_equal(mine.labels[::-1], theirs.labels)
     with pytest.raises(DataError, match="not in this test set"):
         read_detections(tmp_path / "detections.json", scenes.records[:3])
+
+
+def test_a_test_set_in_which_nothing_was_found_has_an_operating_point(scenes):
+    _, point = make_examples(scenes, [Detections.empty() for _ in scenes.records])
+    assert point == OperatingPoint(0.0, 1.0, 0.0)
