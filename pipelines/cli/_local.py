@@ -74,7 +74,13 @@ def run_flow(
 
 
 def resumed(
-    run_dir: Path | None, out: Path, *, resume: bool, kind: str, choices: Mapping[str, object | None]
+    run_dir: Path | None,
+    out: Path,
+    *,
+    resume: bool,
+    kind: str,
+    choices: Mapping[str, object | None],
+    pipeline: str = "",
 ) -> Path | None:
     """Go on with a stopped run where that is asked for; return its folder, or None where a new one is wanted.
 
@@ -84,9 +90,10 @@ def resumed(
         resume: it is asked for.
         kind: what the command calls a run.
         choices: the command's options for a new run by name, None where not given.
+        pipeline: name of the only one to go on with; empty: any.
 
     Raises:
-        UserError: a folder without ``--resume``, or choices with it.
+        UserError: a folder without ``--resume``, choices with it, or a run of another pipeline.
     """
     if not resume:
         if run_dir is not None:
@@ -95,7 +102,10 @@ def resumed(
     if given := [f"--{option}" for option, value in choices.items() if value is not None]:
         raise UserError(f"a resumed {kind} keeps its settings; leave out {', '.join(given)}, or start a new one")
     folder = find_run(run_dir, out)
-    collect(run_local(folder / PACKAGE, RunRecord.read(folder).parameters, folder), folder)
+    record = RunRecord.read(folder)
+    if pipeline and record.pipeline != pipeline:
+        raise UserError(f"{folder} is no {kind}; `aerodet run --resume {folder}` goes on with it")
+    collect(run_local(folder / PACKAGE, record.parameters, folder), folder)
     return folder
 
 

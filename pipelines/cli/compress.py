@@ -68,7 +68,7 @@ def compress(
     choices: dict[str, object] = {"profile": profile, "model": model, "budget-ap": budget_ap, "target": target}
     choices |= {"sizes": sizes, "importance": importances, "real": real, "synthetic": synthetic, "test": test}
     choices |= {"set": setting, "seed": seed, "name": name}
-    folder = resumed(run_dir, out, resume=resume, kind="search", choices=choices)
+    folder = resumed(run_dir, out, resume=resume, kind="search", choices=choices, pipeline="aerodet-compress")
     if folder is None:
         given = {"model": model and model.absolute(), "budget": budget_ap, "target": target}
         lists = {"sizes": sizes, "importances": importances}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -157,9 +158,14 @@ def convert(
     ] = Placing.copy,
 ) -> None:
     """Write labelled images in another form; every box is in it or counted."""
-    from aerodet.data import CocoSource, tile_images, write_coco, write_kitti, write_yolo
+    from aerodet.data import CocoSource, ImageSet, tile_images, write_coco, write_kitti, write_yolo
 
     require_new(destination)
+    asked = [
+        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    idle = {"images": "tiles are new files"}
+    _refuse(asked, idle if to is Form.tiles else dict.fromkeys(_OF_TILES, f"--to {to} cuts no tiles"))
     opened = _open(
         source,
         classes,
@@ -170,7 +176,10 @@ def convert(
         min_side=min_side,
         split=split,
     )
-    _refuse_idle(context, source, opened, to)
+    if not isinstance(opened, CocoSource):
+        _refuse(asked, dict.fromkeys(_OF_COCO, f"{source} is no COCO folder"))
+    if isinstance(opened, ImageSet):
+        _refuse(asked, {"classes": f"{source} is an image set, which has its classes"})
     for sentence in opened.report.sentences() if isinstance(opened, CocoSource) else ():
         typer.echo(f"note: {sentence}")
     if to is Form.tiles:
@@ -288,24 +297,11 @@ def _open(
     return read_coco(folder, classes=wanted, on_bad_box=on_bad_box, on_bad_entry=on_bad_entry, **coco)
 
 
-def _refuse_idle(context: typer.Context, source: Path, opened: Images, to: Form) -> None:
-    """Refuse what was asked for and would change nothing."""
-    from aerodet.data import CocoSource, ImageSet
-
-    asked = [
-        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    ]
-    reasons = {"images": "tiles are new files"}
-    if to is not Form.tiles:
-        reasons = dict.fromkeys(_OF_TILES, f"--to {to} cuts no tiles")
-    if not isinstance(opened, CocoSource):
-        reasons |= dict.fromkeys(_OF_COCO, f"{source} is no COCO folder")
-    if isinstance(opened, ImageSet):
-        reasons["classes"] = f"{source} is an image set, which has its classes"
-    for name in asked:
-        if name in reasons:
-            option = "--class" if name == "classes" else "--" + name.replace("_", "-")
-            raise UserError(f"{option} would change nothing: {reasons[name]}; leave it out")
+def _refuse(asked: Iterable[str], idle: Mapping[str, str]) -> None:
+    """Refuse what was asked for and would change nothing, by the reason why."""
+    if found := [name for name in asked if name in idle]:
+        options = ", ".join("--class" if name == "classes" else "--" + name.replace("_", "-") for name in found)
+        raise UserError(f"{options} would change nothing: {idle[found[0]]}; leave it out")
 
 
 def _figures(result: Audit) -> Table:

@@ -58,7 +58,7 @@ def sweep(
     """Measure AP50 over the share of real images, with and without synthetic pretraining, and the gap of the images."""
     choices: dict[str, object] = {"profile": profile, "real": real, "synthetic": synthetic, "test": test}
     choices |= {"fractions": fractions, "frames": frames, "set": setting, "seed": seed, "name": name}
-    folder = resumed(run_dir, out, resume=resume, kind="sweep", choices=choices)
+    folder = resumed(run_dir, out, resume=resume, kind="sweep", choices=choices, pipeline="aerodet-sweep")
     if folder is None:
         settings = [*(setting or []), *_points(fractions, frames)]
         chosen = checked_profile(

@@ -191,7 +191,13 @@ def test_convert_writes_kitti_and_tiles(aerodet, tmp_path):
     [
         ("kitti", "yolo", ("--split", "train"), "kitti is no COCO folder"),
         ("kitti", "yolo", ("--on-bad-box", "fail"), "kitti is no COCO folder"),  # its default, yet asked for
+        ("kitti", "yolo", ("--on-bad-entry", "fix"), "kitti is no COCO folder"),
+        ("kitti", "yolo", ("--class-from", "role"), "kitti is no COCO folder"),
+        ("kitti", "yolo", ("--min-side", 2), "kitti is no COCO folder"),
+        ("tiles", "yolo", ("--duplicates", "keep"), "tiles is no COCO folder"),
         ("coco", "kitti", ("--size", 32), "--to kitti cuts no tiles"),
+        ("coco", "yolo", ("--overlap", 0.1), "--to yolo cuts no tiles"),
+        ("coco", "coco", ("--truncated", "drop"), "--to coco cuts no tiles"),
         ("coco", "tiles", ("--images", "link"), "tiles are new files"),
         ("tiles", "coco", ("--class", "ship"), "tiles is an image set, which has its classes"),
     ],
@@ -203,6 +209,13 @@ def test_convert_refuses_options_that_would_change_nothing(aerodet, tmp_path, so
     status, _, shown = aerodet("data", "convert", source, "other", "--to", to, *option)
     assert (status, shown) == (2, f"error: {option[0]} would change nothing: {why}; leave it out\n")
     assert not (tmp_path / "other").exists()
+
+
+def test_convert_refuses_idle_options_before_it_reads(aerodet, tmp_path):
+    write_coco(tmp_path / "broken", [[5, 5, 200, 20]])
+    status, _, shown = aerodet("data", "convert", "broken", "other", "--to", "kitti", "--size", 32, "--overlap", 0.1)
+    assert status == 2
+    assert shown == "error: --size, --overlap would change nothing: --to kitti cuts no tiles; leave it out\n"
 
 
 def test_convert_refuses_bad_boxes_and_taken_folders(aerodet, tmp_path):

@@ -75,4 +75,6 @@ def test_a_sweep_ends_with_a_curve_and_goes_on_where_it_was(aerodet, tmp_path):
     assert status == 0
     assert all(stage.kept for stage in RunRecord.read(folder).stages)
     assert "report: kept" in shown
+    status, _, shown = aerodet("compress", "--resume", folder)
+    assert (status, shown) == (2, f"error: {folder} is no search; `aerodet run --resume {folder}` goes on with it\n")
     assert aerodet("report", "first")[1].strip() == "runs/first/report.html"

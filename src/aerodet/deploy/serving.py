@@ -156,7 +156,7 @@ def _class(name: str, option: ClusterOptions) -> dict[str, Any]:
 def _deepstream_class(option: ClusterOptions, *, nms: bool) -> Iterator[str]:
     yield f"pre-cluster-threshold={option.coverage_threshold:g}"
     if nms:
-        yield "# ... which with NMS is the least score of a box: raise it, to 0.4 say, for few false alarms."
+        yield "# With NMS that is the least score of a box: raise it, to 0.4 say, for few false alarms."
         yield f"nms-iou-threshold={option.nms_iou:g}"
         yield "topk=-1"
     else:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Match", "draw_boxes", "draw_match", "make_examples", "match_detections", "pick_examples", "read_detections"]
 
 IOU = 0.5
-# RGB; the page's legend has the same
+# RGB; the page's legend has like colours
 FOUND, FALSE_ALARM, MISSED, IGNORED = (52, 211, 103), (255, 77, 77), (255, 214, 51), (228, 141, 255)
 SMALLEST_SIDE, LARGEST_SIDE = 480, 800  # of the drawn picture, pixels
 

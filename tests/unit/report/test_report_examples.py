@@ -128,6 +128,13 @@ def test_detections_are_read_back_in_the_order_of_the_images(scenes, tmp_path):
         read_detections(tmp_path / "detections.json", scenes.records[:3])
 
 
+def test_examples_say_how_many_regions_they_show(scenes):
+    best = make_examples(scenes, scenes.detections(), n=1)[0][0]
+    index = [record.file_name for record in scenes.records].index(best.file_name)
+    scenes.records[index] = replace(scenes.records[index], ignored=np.array([[0, 0, 9, 9], [9, 9, 20, 20]]))
+    assert make_examples(scenes, scenes.detections(), n=1)[0][0].ignored == 2
+
+
 def test_a_test_set_in_which_nothing_was_found_has_an_operating_point(scenes):
     _, point = make_examples(scenes, [Detections.empty() for _ in scenes.records])
     assert point == OperatingPoint(0.0, 1.0, 0.0)

@@ -9,6 +9,7 @@ from aerodet.report import (
     Evaluation,
     GateRule,
     GateSummary,
+    OperatingPoint,
     ReportData,
     SizeSlice,
     TrainingCurve,
@@ -74,6 +75,19 @@ def test_the_page_shows_the_figures(report_data, tmp_path):
     assert "Published as version 3, challenger" in words
     assert "model.arch" in words
     assert "[5e-06, 0.0005]" in words
+
+
+def test_the_pictures_have_a_legend_for_what_they_show(report_data, tmp_path):
+    point = OperatingPoint(0.583, 0.9877, 0.9675)
+    text = render(dataclasses.replace(report_data, operating_point=point), tmp_path)
+    assert "scores from 0.58, the best F1: precision 98.8 %, recall 96.8 %" in text
+    assert "to ignore" not in text
+    first, *others = report_data.examples
+    examples = (dataclasses.replace(first, ignored=2), *others)
+    nothing = OperatingPoint(0.0, 0.0, 0.0)
+    text = render(dataclasses.replace(report_data, examples=examples, operating_point=nothing), tmp_path)
+    assert "to ignore: nothing counts there" in text
+    assert "scores from" not in text
 
 
 def test_the_headline_says_what_the_run_found(report_data):
