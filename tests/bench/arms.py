@@ -23,9 +23,10 @@ from aerodet.pipelines.profiles import Profile
 
 @dataclass(frozen=True)
 class Score:
-    """AP50 and AP75 in percent by name of the test set, and seconds of training, compiling and recording among them."""
+    """AP50 and AP75 in percent by name of the test set; steps, and seconds with compiling and recording."""
 
     ap: Mapping[str, tuple[float, float]]
+    steps: int
     seconds: float
 
 
@@ -71,4 +72,4 @@ def trained(
         truth = [test.records[n].truth for n in chosen]
         ap = coco_ap(truth, [found[n] for n in chosen], len(test.classes))
         scores[name] = (100 * ap.ap50, 100 * ap.ap75)
-    return Score(scores, seconds)
+    return Score(scores, made.epochs * epoch, seconds)

@@ -41,7 +41,7 @@ def main() -> None:
                 score = trained(profile, real, test, wanted, seed)
                 told = ", ".join(f"{name} {ap50:.1f} ({ap75:.1f})" for name, (ap50, ap75) in score.ap.items())
                 print(
-                    f"split {split} seed {seed}: {len(real)} and {len(test)} tiles, {profile.real.steps} steps, "
+                    f"split {split} seed {seed}: {len(real)} and {len(test)} tiles, {score.steps} steps, "
                     f"{score.seconds:.1f} s; AP50 (AP75) {told}",
                     flush=True,
                 )
