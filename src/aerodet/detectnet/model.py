@@ -59,6 +59,8 @@ class Architecture:
             raise SpecError(f"num_classes must be at least 1, not {self.num_classes}")
         if not 0 < self.width <= 4:
             raise SpecError(f"width must be above 0 and at most 4, not {self.width}")
+        if not 0 < self.bn_momentum < 1:
+            raise SpecError(f"bn_momentum must be above 0 and below 1, not {self.bn_momentum}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form; ``Architecture(**value)`` reads it back."""
@@ -111,10 +113,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, in, h, w] to [N, out, h/stride, w/stride]."""
-        y = self.q_relu_1(self.relu_1(self.bn_1(self.conv_1(x))))
-        y = self.q_bn_2(self.bn_2(self.conv_2(y)))
+        y = self.q_relu_1(self.relu_1(_normalized(self.conv_1, self.bn_1, x)))
+        y = self.q_bn_2(_normalized(self.conv_2, self.bn_2, y))
         if self.conv_shortcut is not None and self.bn_shortcut is not None:
-            x = self.q_shortcut(self.bn_shortcut(self.conv_shortcut(x)))
+            x = self.q_shortcut(_normalized(self.conv_shortcut, self.bn_shortcut, x))
         out: Tensor = self.q_relu(self.relu(self.q_add(y + x)))
         return out
 
@@ -158,7 +160,7 @@ class DetectNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Map images [N, 3, H, W] in 0..1 (RGB) to the last feature map [N, D, H/16, W/16]."""
-        x: Tensor = self.q_relu(self.relu(self.bn_conv1(self.conv1(self.q_input(images)))))
+        x: Tensor = self.q_relu(self.relu(_normalized(self.conv1, self.bn_conv1, self.q_input(images))))
         for _, block in self.blocks():
             x = block(x)
         return x
@@ -225,3 +227,17 @@ def _norm(architecture: Architecture, channels: int) -> nn.Module:
     if not architecture.use_batch_norm:
         return nn.Identity()
     return nn.BatchNorm2d(channels, eps=_BN_EPSILON, momentum=1.0 - architecture.bn_momentum)
+
+
+def _normalized(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+    """Convolve and normalise, without the bias where the mean of the batch takes it off again.
+
+    TAO's convolutions have a bias in front of batch normalisation. While the statistics are the batch's it changes
+    nothing but the mean that is kept, and its gradient is zero; but to add it and to sum that gradient all activations
+    are read twice and written once, which was 15 % of a step (H200, 30 November 2026).
+    """
+    if not (isinstance(norm, nn.BatchNorm2d) and norm.training and norm.momentum) or conv.bias is None:
+        return norm(conv(x))  # type: ignore[no-any-return]
+    if norm.running_mean is not None:  # of it a share of 1 - momentum stays
+        norm.running_mean.add_(conv.bias.detach(), alpha=norm.momentum / (1 - norm.momentum))
+    return norm(conv._conv_forward(x, conv.weight, None))  # type: ignore[no-any-return]

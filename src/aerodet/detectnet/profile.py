@@ -31,7 +31,7 @@ from torch import Tensor
 
 from aerodet.detectnet.device import computes_bfloat16, keep_freed_memory, pick_device
 from aerodet.detectnet.spec_builder import SpecOptions, build_spec
-from aerodet.detectnet.step import Compile, Step, how_to_run
+from aerodet.detectnet.step import Compile, Step, convolutions, how_to_run
 from aerodet.detectnet.targets import Targets
 from aerodet.detectnet.train import Job, _Loop
 from aerodet.errors import UserError
@@ -127,12 +127,12 @@ def profile_training(options: ProfileOptions) -> dict[str, Any]:
     result: dict[str, Any] = {"modes": {}, "conditions": _conditions(options, device, len(source.records))}
     plain = _loop(options, source, device, "off")
     for mode in modes:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+        with convolutions(mode):
             loop = _loop(options, source, device, mode)
             bare, whole = _bare(loop), _whole(loop)
             start = _clock(device, bare, _WARM_UP)
             _clock(device, whole, _WARM_UP)
-        times = _in_turn(device, {"plain": _bare(plain), "bare": bare, "whole": whole}, options.steps)
+        times = _in_turn(device, {"plain": _bare(plain), "bare": bare, "whole": whole}, options.steps, mode)
         speeds = {name: _speed(values, options.batch) for name, values in times.items()}
         result["modes"][mode] = {
             **speeds,
@@ -228,13 +228,15 @@ def _clock(device: torch.device, steps: Iterator[None], count: int) -> float:
     return time.perf_counter() - began
 
 
-def _in_turn(device: torch.device, kinds: dict[str, Iterator[None]], steps: int) -> dict[str, list[float]]:
+def _in_turn(
+    device: torch.device, kinds: dict[str, Iterator[None]], steps: int, mode: Compile
+) -> dict[str, list[float]]:
     """Return the seconds a step of each kind, round by round. A round on a GPU is long enough to hide its waiting."""
     long = max(1, min(_GPU_STEPS, steps // 3)) if device.type == "cuda" else 1
     times: dict[str, list[float]] = defaultdict(list)
     for n in range(max(1, steps // long) + 1):
         for name in list(kinds) if n % 2 == 0 else list(kinds)[::-1]:
-            with torch.backends.cudnn.flags(enabled=True, benchmark=name != "plain"):
+            with convolutions("off" if name == "plain" else mode):
                 times[name].append(_clock(device, kinds[name], long) / long)
     return {name: values[1:] for name, values in times.items()}  # the first round warms up
 

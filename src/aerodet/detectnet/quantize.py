@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from aerodet.detectnet.model import DetectNet
 from aerodet.errors import SpecError
@@ -92,10 +91,10 @@ class ActivationQuantizer(nn.Module):
 class QuantizedConv2d(nn.Conv2d):
     """A convolution whose kernel is fake-quantised by its own extent at every call."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of the overridden method's argument
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002 - torch's name
         """Convolve [N, in, h, w] with the quantised kernel."""
-        kernel = fake_quantize(self.weight, self.weight.detach().abs().amax())
-        return functional.conv2d(input, kernel, self.bias, self.stride, self.padding)
+        kernel = fake_quantize(weight, weight.detach().abs().amax())
+        return super()._conv_forward(input, kernel, bias)  # type: ignore[no-any-return]
 
 
 def prepare_qat(model: DetectNet) -> DetectNet:

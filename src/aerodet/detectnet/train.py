@@ -39,7 +39,7 @@ from aerodet.detectnet.record import CudaRecorder
 from aerodet.detectnet.schedule import learning_rate, standard_error
 from aerodet.detectnet.settings import settings_of
 from aerodet.detectnet.spec import Experiment, format_spec
-from aerodet.detectnet.step import Compile, LateLook, RecordedStep, Step, ahead, how_to_run
+from aerodet.detectnet.step import Compile, LateLook, RecordedStep, Step, ahead, convolutions, how_to_run
 from aerodet.detectnet.targets import Targets
 from aerodet.errors import DataError, SpecError, TrainingError
 from aerodet.files import atomic_path, disk_errors, write_json
@@ -112,7 +112,7 @@ def train(
         device: default: the GPU when there is one.
         processes: one a GPU, see :mod:`aerodet.detectnet.distributed`; 0: as many as there are GPUs.
         compile: how steps are run, see :mod:`aerodet.detectnet.step`.
-        deterministic: choose a GPU's convolutions by rule, not by trial, so that a seed gives the same weights again.
+        deterministic: only what gives the same sums again on a GPU, so that a seed gives the same weights again.
         description: shown beside the progress bar.
 
     Raises:
@@ -154,7 +154,7 @@ def _train(*, worker: Worker, device: torch.device, job: Job, out: Path, descrip
     """Train as one of the workers; the first of them writes."""
     loop = _Loop(job, device, worker)
     with (
-        torch.backends.cudnn.flags(enabled=True, benchmark=not job.deterministic, deterministic=job.deterministic),
+        convolutions(loop.mode, deterministic=job.deterministic),
         progress(description, loop.total_steps, done=loop.step) as bar,
         _tensorboard(job.state if worker.leads else None) as board,
     ):

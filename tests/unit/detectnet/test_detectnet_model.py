@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from aerodet.detectnet.model import Architecture, DetectNet, channels_last, count_parameters
+from aerodet.detectnet.quantize import prepare_qat
 from aerodet.errors import SpecError
 
 RESNET18 = [
@@ -22,6 +25,13 @@ RESNET18 = [
 def counts(**options: object) -> tuple[int, int, int]:
     with torch.device("meta"):
         return tuple(count_parameters(DetectNet(**options)).values())  # type: ignore[return-value]
+
+
+def biased(model: DetectNet) -> DetectNet:
+    with torch.no_grad():
+        for _, layer in model.convolutions():
+            layer.bias.normal_()
+    return model
 
 
 def test_resnet18_has_the_parameter_counts_of_the_tao_log():
@@ -133,6 +143,40 @@ def test_batch_norm_has_taos_epsilon_and_the_momentum_of_the_spec():
     assert (norm.eps, norm.momentum) == (1e-3, pytest.approx(0.05))
 
 
+@pytest.mark.parametrize("quantized", [False, True])
+def test_a_bias_before_batch_statistics_changes_the_mean_that_is_kept_and_nothing_else(quantized: bool):
+    model = biased(DetectNet(width=0.25))
+    if quantized:
+        prepare_qat(model)
+    written, x = deepcopy(model), torch.rand(2, 3, 64, 64)
+    block, other = model.block_2a.train(), written.block_2a.train()
+    inputs = torch.rand(2, block.conv_1.in_channels, 16, 16)
+
+    y = other.q_relu_1(other.relu_1(other.bn_1(other.conv_1(inputs))))
+    y = other.q_bn_2(other.bn_2(other.conv_2(y)))
+    y = other.relu(other.q_add(y + other.q_shortcut(other.bn_shortcut(other.conv_shortcut(inputs)))))
+    expected = other.q_relu(y)
+
+    torch.testing.assert_close(block(inputs), expected, atol=1e-5, rtol=1e-4)
+    for name, value in other.state_dict().items():
+        torch.testing.assert_close(block.state_dict()[name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+    sum(output.sum() for output in model.train()(x)).backward()
+    assert all((c.bias.grad is None, c.weight.grad is not None) == (True, True) for _, c in model.convolutions())
+
+
+def test_a_bias_counts_where_the_statistics_are_kept_as_they_are():
+    model = biased(DetectNet(width=0.125)).eval()
+    x = torch.rand(1, 3, 32, 32)
+    before = model(x)[0]
+    sum(output.sum() for output in model(x)).backward()
+
+    assert all(bool(c.bias.grad.abs().any()) for _, c in model.convolutions())
+    with torch.no_grad():
+        model.block_4b.conv_2.bias += 1
+    assert not torch.equal(model(x)[0], before)
+
+
 def test_batch_norm_can_be_left_out():
     model = DetectNet(width=0.125, use_batch_norm=False)
 
@@ -177,6 +221,8 @@ def test_an_identity_shortcut_refuses_channels_that_do_not_fit():
         ({"num_classes": 0}, "num_classes must be at least 1"),
         ({"width": 0.0}, "width must be above 0"),
         ({"width": 4.5}, "width must be above 0 and at most 4"),
+        ({"bn_momentum": 0.0}, "bn_momentum must be above 0 and below 1"),
+        ({"bn_momentum": 1.0}, "bn_momentum must be above 0 and below 1"),
     ],
 )
 def test_numbers_out_of_range_are_refused(options: dict[str, float], words: str):

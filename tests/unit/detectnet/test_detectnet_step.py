@@ -11,7 +11,7 @@ from detectnet_pictures import rectangles, small_spec
 
 from aerodet.detectnet import step as module
 from aerodet.detectnet.losses import ClassCost, CostWeights
-from aerodet.detectnet.step import RecordedStep, Step, ahead, how_to_run
+from aerodet.detectnet.step import RecordedStep, Step, ahead, convolutions, how_to_run
 from aerodet.detectnet.targets import Targets
 from aerodet.detectnet.train import Job, _Loop, train
 from aerodet.errors import MachineError
@@ -107,7 +107,7 @@ def test_a_cpu_makes_batches_when_they_are_asked_for():
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
-def test_convolutions_are_chosen_by_trial_or_by_rule(tmp_path, monkeypatch: pytest.MonkeyPatch, deterministic: bool):
+def test_a_step_runs_with_convolutions_chosen_by_rule(tmp_path, monkeypatch: pytest.MonkeyPatch, deterministic: bool):
     seen: list[tuple[bool, bool, bool]] = []
     cudnn = torch.backends.cudnn
     update = Step.update
@@ -118,7 +118,20 @@ def test_convolutions_are_chosen_by_trial_or_by_rule(tmp_path, monkeypatch: pyte
     items = [(rectangles(2), range(2))]
     train(small_spec(epochs=1), items, out=tmp_path / "out", device=CPU, deterministic=deterministic)
 
-    assert set(seen) == {(True, not deterministic, deterministic)}
+    assert set(seen) == {(True, False, deterministic)}
+
+
+@pytest.mark.parametrize(
+    ("mode", "deterministic", "trials"),
+    [("off", False, False), ("graph", False, False), ("inductor", False, True), ("inductor", True, False)],
+)
+def test_convolutions_are_tried_out_where_steps_are_compiled(mode: str, deterministic: bool, trials: bool):
+    before = torch.backends.cudnn.benchmark
+
+    with convolutions(mode, deterministic=deterministic):
+        assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (trials, deterministic)
+
+    assert torch.backends.cudnn.benchmark == before
 
 
 # ------------------------------------------------------------------------------------------------- what is decided
@@ -153,10 +166,12 @@ def test_what_the_machine_cannot_do_is_refused(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # of torch's own code
 @pytest.mark.skipif(not module._has_compiler(CPU), reason="needs a C++ compiler")
-def test_inductor_learns_what_a_step_as_written_learns(tmp_path):
+def test_inductor_learns_what_a_step_as_written_learns(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    # In bfloat16, which some CPUs have, the losses differ by several percent after a few steps with or without it.
+    monkeypatch.setattr("aerodet.detectnet.train.computes_bfloat16", lambda device: False)
     items = [(rectangles(4), range(4))]
     spec = small_spec(epochs=3)
     plain = train(spec, items, out=tmp_path / "plain", device=CPU, compile="off")
     compiled = train(spec, items, out=tmp_path / "compiled", device=CPU, compile="inductor")
 
-    assert [e["loss"] for e in compiled.history] == pytest.approx([e["loss"] for e in plain.history], rel=2e-2)
+    assert [e["loss"] for e in compiled.history] == pytest.approx([e["loss"] for e in plain.history], rel=1e-2)
