@@ -26,9 +26,10 @@ __all__ = ["Compile", "LateLook", "RecordedStep", "Step", "ahead", "convolutions
 Compile = Literal["auto", "off", "graph", "inductor"]
 _WARM_UP = 3  # steps before a recording: libraries choose their kernels, the optimiser makes its state
 _GRAPH_STEPS = 20
-# An H100 trains 0.4 Gpx/s of batches of 32 in bfloat16, without a teacher; fusing saves 0.7 s of each Gpx, and costs
-# 17 s at the start (25 November 2026). That is earned twice over after this many pixels (6,000 steps of 512 px).
-_INDUCTOR_PIXELS = 50e9
+# An H200 takes 2.0 s for each Gpx of batches of 32, recorded, in bfloat16 and without a teacher; compiled, and with
+# convolutions tried out, 1.5 s, but some 25 s to start with nothing in Inductor's cache and the driver's (30 November
+# 2026). That is earned twice over after this many pixels (12,000 steps of 512 px).
+_INDUCTOR_PIXELS = 100e9
 
 
 def how_to_run(
@@ -63,8 +64,9 @@ def how_to_run(
 def convolutions(mode: str, *, deterministic: bool = False) -> AbstractContextManager[None]:
     """Have cuDNN choose its kernels within a ``with``: by trial where steps are compiled, else by its rules.
 
-    Trials make a step of ResNet18 6 % faster and start with compiling what is tried: 7 to 13 s in the first process on
-    an H200 whose driver kept nothing from before, as in a fresh container, 2 s in the next (30 November 2026).
+    Trials make a step 7 to 16 % faster, but begin with compiling what is tried: 7 to 11 s for ResNet18 on an H200 whose
+    driver kept nothing from before, as in a fresh container, 2 s where it did (30 November 2026). What a process chose
+    for a shape first it uses until it ends.
 
     Args:
         mode: see :func:`how_to_run`.
