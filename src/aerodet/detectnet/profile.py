@@ -18,7 +18,10 @@ import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -118,32 +121,48 @@ def profile_training(options: ProfileOptions) -> dict[str, Any]:
     """
     if options.steps < 1:
         raise UserError(f"--steps is {options.steps}; time at least one")
-    device = torch.device(options.device) if options.device else pick_device()
-    source = _source(options)
+    keep_freed_memory()  # as a run's trainings do
+    device, source = _device(options), _source(options)
     pixels = options.batch * options.size**2
     for mode in options.compile:
         how_to_run(mode, device, steps=options.steps, pixels=pixels)
     modes = options.compile or tuple(mode for mode in _ALL_MODES if _possible(mode, device, pixels))
-    result: dict[str, Any] = {"modes": {}, "conditions": _conditions(options, device, len(source.records))}
+    rows = _apart(options, modes) if len(modes) > 1 else [_measured(options, mode) for mode in modes]
     plain = _loop(options, source, device, "off")
-    for mode in modes:
-        with convolutions(mode):
-            loop = _loop(options, source, device, mode)
-            bare, whole = _bare(loop), _whole(loop)
-            start = _clock(device, bare, _WARM_UP)
-            _clock(device, whole, _WARM_UP)
-        times = _in_turn(device, {"plain": _bare(plain), "bare": bare, "whole": whole}, options.steps, mode)
-        speeds = {name: _speed(values, options.batch) for name, values in times.items()}
-        result["modes"][mode] = {
-            **speeds,
-            "bare_over_plain": speeds["plain"]["step_ms"] / speeds["bare"]["step_ms"],
-            "whole_over_bare": speeds["bare"]["step_ms"] / speeds["whole"]["step_ms"],
-            "start_s": start,
-        }
-    result["parts_ms"] = parts = _parts(plain, min(options.steps, 30))
+    parts = _parts(plain, min(options.steps, 30))
     total = sum(parts.values())
-    result["parts_percent"] = {name: 100 * value / total for name, value in parts.items()}
-    return result
+    return {
+        "modes": dict(zip(modes, rows, strict=True)),
+        "parts_ms": parts,
+        "parts_percent": {name: 100 * value / total for name, value in parts.items()},
+        "conditions": _conditions(options, device, len(source.records)),
+    }
+
+
+def _apart(options: ProfileOptions, modes: Sequence[Compile]) -> list[dict[str, Any]]:
+    """Measure each way to run a step in a process of its own, as cuDNN keeps what a process chose first."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        return list(pool.map(_measured, repeat(options), modes))
+
+
+def _measured(options: ProfileOptions, mode: Compile) -> dict[str, Any]:
+    """Compare one way to run a step with plain PyTorch."""
+    keep_freed_memory()
+    device, source = _device(options), _source(options)
+    plain = _loop(options, source, device, "off")
+    with convolutions(mode):
+        loop = _loop(options, source, device, mode)
+        bare, whole = _bare(loop), _whole(loop)
+        start = _clock(device, bare, _WARM_UP)
+        _clock(device, whole, _WARM_UP)
+    times = _in_turn(device, {"plain": _bare(plain), "bare": bare, "whole": whole}, options.steps, mode)
+    speeds = {name: _speed(values, options.batch) for name, values in times.items()}
+    return {
+        **speeds,
+        "bare_over_plain": speeds["plain"]["step_ms"] / speeds["bare"]["step_ms"],
+        "whole_over_bare": speeds["bare"]["step_ms"] / speeds["whole"]["step_ms"],
+        "start_s": start,
+    }
 
 
 def profile_table(result: dict[str, Any]) -> str:
@@ -163,6 +182,10 @@ def profile_table(result: dict[str, Any]) -> str:
     for name in PARTS:
         lines.append(f"{name:34}{result['parts_ms'][name]:>8.2f}{result['parts_percent'][name]:>8.1f} %")
     return "\n".join(lines)
+
+
+def _device(options: ProfileOptions) -> torch.device:
+    return torch.device(options.device) if options.device else pick_device()
 
 
 def _source(options: ProfileOptions) -> Images:
@@ -299,7 +322,6 @@ def _main() -> None:
     parser.add_argument("--data", type=Path, help="image set")
     parser.add_argument("--compile", nargs="*", choices=_ALL_MODES, default=())
     parser.add_argument("--json", action="store_true")
-    keep_freed_memory()  # as a run's trainings do
     given = vars(parser.parse_args())
     as_json = given.pop("json")
     result = profile_training(ProfileOptions(**{**given, "compile": tuple(given["compile"])}))
