@@ -88,7 +88,7 @@ class Model(_Section):
     arch: Literal["resnet10", "resnet18", "resnet34"] = "resnet18"
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
     all_projections: bool = False
-    bn_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    bn_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.99
 
 
 class Augmentation(_Section):

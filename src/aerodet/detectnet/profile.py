@@ -5,9 +5,10 @@
     aerodet bench train --size 512 --batch 32
     PYTHONPATH=src python -m aerodet.detectnet.profile --data tiles --json      needs torch, numpy, OpenCV and protobuf
 
-Three things are timed in turn, A B C C B A, and compared by the medians of their rounds: *plain*, a step of PyTorch as
-it comes (eager, channels-last, bfloat16 where the device has it, pictures and targets ready on the device); *bare*,
-the same step as training runs it; *whole*, training itself, with data, augmentation and targets.
+For each way to run a step three things are timed in turn, A B C C B A, and compared by the medians of their rounds:
+*plain*, the step as it is written (eager, channels-last, bfloat16 where the device has it, on the same of cuDNN's
+kernels, pictures and targets ready on the device); *bare*, the same step as training runs it; *whole*, training
+itself, with data, augmentation and targets.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from torch import Tensor
 
 from aerodet.detectnet.device import computes_bfloat16, keep_freed_memory, pick_device
 from aerodet.detectnet.spec_builder import SpecOptions, build_spec
-from aerodet.detectnet.step import Compile, Step, convolutions, how_to_run
+from aerodet.detectnet.step import Compile, Step, cudnn_choice, how_to_run
 from aerodet.detectnet.targets import Targets
 from aerodet.detectnet.train import Job, _Loop
 from aerodet.errors import UserError
@@ -109,7 +110,7 @@ def profile_training(options: ProfileOptions) -> dict[str, Any]:
     """Measure.
 
     Returns:
-        ``plain``, and under ``modes`` for each way to run a step ``bare`` and ``whole``: ``step_ms`` and
+        Under ``modes`` for each way to run a step ``plain``, ``bare`` and ``whole``: ``step_ms`` and
         ``images_per_s``, with the ratios ``bare_over_plain`` and ``whole_over_bare`` (of speeds) and ``start_s``, the
         seconds of the first steps, compiling among them; ``parts_ms`` and ``parts_percent``, each part run as written
         and waited for; ``conditions``.
@@ -127,7 +128,8 @@ def profile_training(options: ProfileOptions) -> dict[str, Any]:
     for mode in options.compile:
         how_to_run(mode, device, steps=options.steps, pixels=pixels)
     modes = options.compile or tuple(mode for mode in _ALL_MODES if _possible(mode, device, pixels))
-    rows = _apart(options, modes) if len(modes) > 1 else [_measured(options, mode) for mode in modes]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        rows = list(pool.map(_measured, repeat(options), modes))
     plain = _loop(options, source, device, "off")
     parts = _parts(plain, min(options.steps, 30))
     total = sum(parts.values())
@@ -139,23 +141,17 @@ def profile_training(options: ProfileOptions) -> dict[str, Any]:
     }
 
 
-def _apart(options: ProfileOptions, modes: Sequence[Compile]) -> list[dict[str, Any]]:
-    """Measure each way to run a step in a process of its own, as cuDNN keeps what a process chose first."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        return list(pool.map(_measured, repeat(options), modes))
-
-
 def _measured(options: ProfileOptions, mode: Compile) -> dict[str, Any]:
-    """Compare one way to run a step with plain PyTorch."""
+    """Compare one way to run a step with plain PyTorch, in a process of its own: cuDNN keeps what it chose first."""
     keep_freed_memory()
     device, source = _device(options), _source(options)
     plain = _loop(options, source, device, "off")
-    with convolutions(mode):
+    with cudnn_choice(mode):
         loop = _loop(options, source, device, mode)
         bare, whole = _bare(loop), _whole(loop)
         start = _clock(device, bare, _WARM_UP)
         _clock(device, whole, _WARM_UP)
-    times = _in_turn(device, {"plain": _bare(plain), "bare": bare, "whole": whole}, options.steps, mode)
+        times = _in_turn(device, {"plain": _bare(plain), "bare": bare, "whole": whole}, options.steps)
     speeds = {name: _speed(values, options.batch) for name, values in times.items()}
     return {
         **speeds,
@@ -251,16 +247,13 @@ def _clock(device: torch.device, steps: Iterator[None], count: int) -> float:
     return time.perf_counter() - began
 
 
-def _in_turn(
-    device: torch.device, kinds: dict[str, Iterator[None]], steps: int, mode: Compile
-) -> dict[str, list[float]]:
+def _in_turn(device: torch.device, kinds: dict[str, Iterator[None]], steps: int) -> dict[str, list[float]]:
     """Return the seconds a step of each kind, round by round. A round on a GPU is long enough to hide its waiting."""
     long = max(1, min(_GPU_STEPS, steps // 3)) if device.type == "cuda" else 1
     times: dict[str, list[float]] = defaultdict(list)
     for n in range(max(1, steps // long) + 1):
         for name in list(kinds) if n % 2 == 0 else list(kinds)[::-1]:
-            with convolutions("off" if name == "plain" else mode):
-                times[name].append(_clock(device, kinds[name], long) / long)
+            times[name].append(_clock(device, kinds[name], long) / long)
     return {name: values[1:] for name, values in times.items()}  # the first round warms up
 
 

@@ -36,7 +36,7 @@ class TrainingSettings:
         max_learning_rate: between soft start and annealing.
         soft_start: share of the run in which the learning rate rises.
         annealing: share of the run after which it falls.
-        regularizer: of convolution kernels and biases.
+        regularizer: of convolution kernels, and of biases that no batch statistics take off again.
         regularizer_weight: factor of the regulariser.
         adam_epsilon: Adam's epsilon.
         adam_betas: Adam's decay rates.

@@ -43,7 +43,7 @@ class SpecOptions:
         max_learning_rate: at the plateau.
         soft_start: share of the run.
         annealing: share of the run.
-        regularizer: of kernels and biases.
+        regularizer: of kernels, and of biases that no batch statistics take off again.
         regularizer_weight: its factor.
         checkpoint_interval: epochs.
         enable_qat: train with fake quantisation.

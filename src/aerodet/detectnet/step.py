@@ -1,7 +1,7 @@
 """One step of training: losses, gradients, update. Run as it is written, or recorded once and replayed on a GPU.
 
 A recording (:mod:`aerodet.detectnet.record`) launches all kernels of a step at once. Inductor besides fuses batch norm,
-sum and ReLU, and compiles for a third of a minute first. ``aerodet bench train`` shows what either is worth on a GPU.
+sum and ReLU, and compiles for some 20 s first. ``aerodet bench train`` shows what either is worth on a GPU.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from aerodet.detectnet.record import Recorder
 from aerodet.detectnet.targets import Targets
 from aerodet.errors import MachineError
 
-__all__ = ["Compile", "LateLook", "RecordedStep", "Step", "ahead", "convolutions", "how_to_run"]
+__all__ = ["Compile", "LateLook", "RecordedStep", "Step", "ahead", "cudnn_choice", "how_to_run"]
 
 Compile = Literal["auto", "off", "graph", "inductor"]
 _WARM_UP = 3  # steps before a recording: libraries choose their kernels, the optimiser makes its state
 _GRAPH_STEPS = 20
 # An H200 takes 2.0 s for each Gpx of batches of 32, recorded, in bfloat16 and without a teacher; compiled, and with
-# convolutions tried out, 1.5 s, but some 25 s to start with nothing in Inductor's cache and the driver's (30 November
+# kernels tried out, 1.5 s, but some 25 s to start with nothing in Inductor's cache and the driver's (30 November
 # 2026). That is earned twice over after this many pixels (12,000 steps of 512 px).
 _INDUCTOR_PIXELS = 100e9
 
@@ -61,12 +61,12 @@ def how_to_run(
     return "inductor" if pays and _has_compiler(device) else "graph"
 
 
-def convolutions(mode: str, *, deterministic: bool = False) -> AbstractContextManager[None]:
+def cudnn_choice(mode: Compile, *, deterministic: bool = False) -> AbstractContextManager[None]:
     """Have cuDNN choose its kernels within a ``with``: by trial where steps are compiled, else by its rules.
 
-    Trials make a step 7 to 16 % faster, but begin with compiling what is tried: 7 to 11 s for ResNet18 on an H200 whose
-    driver kept nothing from before, as in a fresh container, 2 s where it did (30 November 2026). What a process chose
-    for a shape first it uses until it ends.
+    Trials take 7 to 16 % off a training's time, but begin with compiling what is tried: 7 to 10 s for ResNet18 on an
+    H200 whose driver kept nothing from before, as in a fresh container, 2 s where it did (30 November 2026). What a
+    process chose for a shape first it uses until it ends.
 
     Args:
         mode: see :func:`how_to_run`.

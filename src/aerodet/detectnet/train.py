@@ -39,7 +39,7 @@ from aerodet.detectnet.record import CudaRecorder
 from aerodet.detectnet.schedule import learning_rate, standard_error
 from aerodet.detectnet.settings import settings_of
 from aerodet.detectnet.spec import Experiment, format_spec
-from aerodet.detectnet.step import Compile, LateLook, RecordedStep, Step, ahead, convolutions, how_to_run
+from aerodet.detectnet.step import Compile, LateLook, RecordedStep, Step, ahead, cudnn_choice, how_to_run
 from aerodet.detectnet.targets import Targets
 from aerodet.errors import DataError, SpecError, TrainingError
 from aerodet.files import atomic_path, disk_errors, write_json
@@ -154,7 +154,7 @@ def _train(*, worker: Worker, device: torch.device, job: Job, out: Path, descrip
     """Train as one of the workers; the first of them writes."""
     loop = _Loop(job, device, worker)
     with (
-        convolutions(loop.mode, deterministic=job.deterministic),
+        cudnn_choice(loop.mode, deterministic=job.deterministic),
         progress(description, loop.total_steps, done=loop.step) as bar,
         _tensorboard(job.state if worker.leads else None) as board,
     ):
@@ -195,7 +195,8 @@ class _Loop:
         trainable = [p for learner in learners for p in learner.parameters() if p.requires_grad]
         gpu = device.type == "cuda"
         self.optimizer = torch.optim.Adam(trainable, betas=t.adam_betas, eps=t.adam_epsilon, fused=True, capturable=gpu)
-        # TAO regularises the kernels and biases of all convolutions, heads included, and no batch norm.
+        # TAO regularises the kernels and biases of all convolutions, heads included, and no batch norm. Here biases in
+        # front of batch statistics have no gradient, see model.py, and stay as they are.
         self.regularized: list[Tensor] = [
             p for m in self.model.modules() if isinstance(m, nn.Conv2d) for p in m.parameters() if p.requires_grad
         ]

@@ -11,7 +11,7 @@ from detectnet_pictures import rectangles, small_spec
 
 from aerodet.detectnet import step as module
 from aerodet.detectnet.losses import ClassCost, CostWeights
-from aerodet.detectnet.step import RecordedStep, Step, ahead, convolutions, how_to_run
+from aerodet.detectnet.step import RecordedStep, Step, ahead, cudnn_choice, how_to_run
 from aerodet.detectnet.targets import Targets
 from aerodet.detectnet.train import Job, _Loop, train
 from aerodet.errors import MachineError
@@ -111,6 +111,7 @@ def test_a_step_runs_with_convolutions_chosen_by_rule(tmp_path, monkeypatch: pyt
     seen: list[tuple[bool, bool, bool]] = []
     cudnn = torch.backends.cudnn
     update = Step.update
+    monkeypatch.setattr(cudnn, "benchmark", True)
     monkeypatch.setattr(
         Step, "update", lambda s: (seen.append((cudnn.enabled, cudnn.benchmark, cudnn.deterministic)), update(s))[1]
     )
@@ -125,10 +126,10 @@ def test_a_step_runs_with_convolutions_chosen_by_rule(tmp_path, monkeypatch: pyt
     ("mode", "deterministic", "trials"),
     [("off", False, False), ("graph", False, False), ("inductor", False, True), ("inductor", True, False)],
 )
-def test_convolutions_are_tried_out_where_steps_are_compiled(mode: str, deterministic: bool, trials: bool):
+def test_kernels_are_tried_out_where_steps_are_compiled(mode: Any, deterministic: bool, trials: bool):
     before = torch.backends.cudnn.benchmark
 
-    with convolutions(mode, deterministic=deterministic):
+    with cudnn_choice(mode, deterministic=deterministic):
         assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (trials, deterministic)
 
     assert torch.backends.cudnn.benchmark == before
@@ -143,7 +144,7 @@ def test_a_cpu_runs_steps_as_written():
 
 @pytest.mark.parametrize(
     ("steps", "compiler", "mode"),
-    [(10, True, "off"), (1000, True, "graph"), (20_000, True, "inductor"), (20_000, False, "graph")],
+    [(10, True, "off"), (11_000, True, "graph"), (12_000, True, "inductor"), (12_000, False, "graph")],
 )
 def test_a_gpu_runs_what_pays(monkeypatch: pytest.MonkeyPatch, steps: int, compiler: bool, mode: str):
     monkeypatch.setattr(module, "_has_compiler", lambda device: compiler)

@@ -315,6 +315,19 @@ def test_the_regulariser_adds_its_gradient(kind: Any, slope: float):
     assert parameters[1].grad is None
 
 
+def test_biases_in_front_of_batch_statistics_stay_as_they_are():
+    spec = small_spec(regularizer="l1", regularizer_weight=0.1)
+    loop = module._Loop(module.Job(spec, [(rectangles(2), [0, 1])]), CPU)
+    with torch.no_grad():
+        for _, layer in loop.model.convolutions():
+            layer.bias.fill_(0.5)
+
+    list(loop.epoch())
+
+    assert all(layer.bias.eq(0.5).all() for _, layer in loop.model.convolutions())
+    assert loop.model.output_cov.bias.ne(0).all()
+
+
 def test_the_regulariser_holds_kernels_and_biases_of_all_convolutions_and_no_batch_norm():
     loop = module._Loop(module.Job(small_spec(), [(rectangles(2), [0, 1])]), CPU)
 
