@@ -24,7 +24,7 @@ def test_bench_train_prints_ratios_and_parts(aerodet):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not _has_compiler(torch.device("cpu")), reason="needs a C++ compiler")
-def test_bench_train_measures_each_way_to_run_a_step_in_a_process_of_its_own(aerodet):
+def test_bench_train_measures_each_way_to_run_a_step(aerodet):
     status, out, _ = aerodet("bench", "train", *SMALL, "--compile", "off", "--compile", "inductor")
     rows = [line.split() for line in out.splitlines() if line.split()[:1] in (["off"], ["inductor"])]
 
