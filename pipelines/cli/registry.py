@@ -163,7 +163,8 @@ def verify(
         for finding in result.findings:
             typer.echo(f"{finding.severity}: {finding.what}: {finding.sentence}")
         signature = f", signed by the owner of {result.signed_by}" if result.signed_by else ""
-        verdict = f"{len(result.faults)} faults" if result.faults else f"nothing was changed{signature}"
+        count = len(result.faults)
+        verdict = f"{count} fault{'s' if count > 1 else ''}" if count else f"nothing was changed{signature}"
         typer.echo(f"{target}: {result.files} files and {result.artifacts} artifacts checked, {verdict}")
     if result.faults:
         raise typer.Exit(2)

@@ -1,6 +1,11 @@
 """``aerodet bench`` on a small network."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -33,8 +38,39 @@ def test_bench_train_measures_each_way_to_run_a_step(aerodet):
     assert float(rows[1][-2]) > float(rows[0][-2])  # its start compiles
 
 
-def test_bench_train_refuses_what_the_machine_cannot_do(aerodet):
-    status, _, err = aerodet("bench", "train", "--size", "64", "--device", "cpu", "--compile", "graph")
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (("--device", "cpu", "--compile", "graph"), 3, "graph records CUDA graphs"),
+        (("--compile", "inducter"), 2, "--compile should be off, graph or inductor, not inducter"),
+        pytest.param(
+            ("--device", "cuda"),
+            3,
+            "--device is cuda, and PyTorch sees no GPU here",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+    ],
+)
+def test_bench_train_refuses_what_the_machine_cannot_do(aerodet, options: tuple[str, ...], status: int, words: str):
+    code, _, err = aerodet("bench", "train", "--size", "64", *options)
 
-    assert status == 3
-    assert "graph records CUDA graphs" in err
+    assert code == status
+    assert words in err
+
+
+def test_an_interrupted_bench_ends_its_process():
+    command = [sys.executable, "-m", "aerodet.detectnet.profile", "--size", "64", "--steps", "100000"]
+    with subprocess.Popen([*command, "--device", "cpu"], stderr=subprocess.PIPE, text=True) as bench:
+        for line in bench.stderr:
+            if line.startswith("timing off"):
+                break
+        workers = Path(f"/proc/{bench.pid}/task/{bench.pid}/children").read_text().split()
+        bench.send_signal(signal.SIGINT)
+        bench.stderr.read()  # to its end: nobody holds it any more
+
+    assert workers
+    for _ in range(100):  # what multiprocessing cleans up by ends a moment later
+        if not any(Path(f"/proc/{pid}").exists() for pid in workers):
+            return
+        time.sleep(0.1)
+    pytest.fail("a process of the bench goes on")

@@ -284,13 +284,16 @@ def _read_document(path: Path) -> dict[str, Any]:
         document = read_json(path)
     except OSError as error:
         raise DataError(
-            f"{path.parent} is not an image set: {path.name} cannot be read ({error.strerror}); give the folder of one"
+            f"{path.parent} is not an image set: {path.name} cannot be read ({error.strerror}); "
+            "`aerodet data convert SOURCE FOLDER --to tiles` makes one"
         ) from error
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}); copy or make the image set again") from error
     info = document.get("info") if isinstance(document, dict) else None
     if not isinstance(info, dict) or info.get("schema") != SCHEMA:
-        raise DataError(f"{path} is not of an image set ({SCHEMA}); read other COCO data with read_coco first")
+        raise DataError(
+            f"{path} is not of an image set ({SCHEMA}); `aerodet data convert SOURCE FOLDER --to tiles` makes one"
+        )
     return dict(document)
 
 

@@ -36,6 +36,7 @@ def detect_scene(
     scale: float = 1.0,
     threshold: float = 0.0,
     batch_size: int = 8,
+    show: bool = True,
 ) -> Detections:
     """Detect on a scene of any size, tile by tile; memory does not grow with the scene.
 
@@ -47,6 +48,7 @@ def detect_scene(
         scale: the scene is resized by it; 0.5 shows a network trained at 0.5 m/px a scene of 0.25 m/px.
         threshold: least score.
         batch_size: tiles a call.
+        show: show progress.
 
     Returns:
         Detections in the scene's pixels, by falling score; those of DBSCAN have the mean coverage of their cells.
@@ -63,7 +65,7 @@ def detect_scene(
     grid = tile_grid(*shown, width, overlap)
     found: list[Detections] = []
     starts = range(0, len(grid), batch_size)
-    for start in track(starts, f"detecting on {scene.name}"):
+    for start in track(starts, f"detecting on {scene.name}") if show else starts:
         tiles = [_tile(scene, x, y, width, scale) for x, y in grid[start : start + batch_size]]
         cov, bbox = predictor(np.stack(tiles))
         found += cluster(
@@ -87,13 +89,13 @@ def detect_frames(predictor: Predictor, images: Images, settings: Settings, *, s
         One :class:`Detections` an image, in its own pixels; an unreadable one shows nothing.
     """
     found = []
-    for index, record in enumerate(images.records):
+    for index, record in enumerate(track(images.records, "detecting")):
         try:
             scene = PictureScene(record.file_name, images.image(index))
         except DataError:  # an audit names such images
             found.append(Detections.empty())
             continue
-        found.append(detect_scene(predictor, scene, settings, scale=scale))
+        found.append(detect_scene(predictor, scene, settings, scale=scale, show=False))
     return found
 
 

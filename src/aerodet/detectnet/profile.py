@@ -19,9 +19,7 @@ import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -38,7 +36,8 @@ from aerodet.detectnet.spec_builder import SpecOptions, build_spec
 from aerodet.detectnet.step import Compile, Step, cudnn_choice, how_to_run
 from aerodet.detectnet.targets import Targets
 from aerodet.detectnet.train import Job, _Loop
-from aerodet.errors import UserError
+from aerodet.errors import MachineError, UserError
+from aerodet.progress import track
 
 if TYPE_CHECKING:
     from aerodet.data import Images
@@ -66,6 +65,9 @@ class ProfileOptions:
         compile: ways to run a step, see :mod:`aerodet.detectnet.step`; empty: all that the device can.
         device: cpu or cuda; empty: the GPU when there is one.
         data: image set to train on; without one, noise with rectangles.
+
+    Raises:
+        UserError: there are no steps to time, or no such way to run them.
     """
 
     arch: str = "resnet18"
@@ -76,6 +78,12 @@ class ProfileOptions:
     compile: tuple[Compile, ...] = ()
     device: str = ""
     data: Path | None = None
+
+    def __post_init__(self) -> None:
+        if wrong := set(self.compile) - set(_ALL_MODES):
+            raise UserError(f"--compile should be off, graph or inductor, not {min(wrong)}")
+        if self.steps < 1:
+            raise UserError(f"--steps is {self.steps}; time at least one")
 
 
 class _Drawn:
@@ -116,20 +124,17 @@ def profile_training(options: ProfileOptions) -> dict[str, Any]:
         and waited for; ``conditions``.
 
     Raises:
-        UserError: there are no steps to time.
         SpecError: an option is out of a spec's limits.
-        MachineError: the device cannot run steps in a wanted way.
+        MachineError: there is no such device, or it cannot run steps in a wanted way.
     """
-    if options.steps < 1:
-        raise UserError(f"--steps is {options.steps}; time at least one")
     keep_freed_memory()  # as a run's trainings do
     device, source = _device(options), _source(options)
     pixels = options.batch * options.size**2
     for mode in options.compile:
         how_to_run(mode, device, steps=options.steps, pixels=pixels)
     modes = options.compile or tuple(mode for mode in _ALL_MODES if _possible(mode, device, pixels))
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        rows = list(pool.map(_measured, repeat(options), modes))
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:  # left by an interrupt, it ends its process
+        rows = pool.starmap(_measured, [(options, mode) for mode in modes], chunksize=1)
     plain = _loop(options, source, device, "off")
     parts = _parts(plain, min(options.steps, 30))
     total = sum(parts.values())
@@ -151,7 +156,7 @@ def _measured(options: ProfileOptions, mode: Compile) -> dict[str, Any]:
         bare, whole = _bare(loop), _whole(loop)
         start = _clock(device, bare, _WARM_UP)
         _clock(device, whole, _WARM_UP)
-        times = _in_turn(device, {"plain": _bare(plain), "bare": bare, "whole": whole}, options.steps)
+        times = _in_turn(device, {"plain": _bare(plain), "bare": bare, "whole": whole}, options.steps, mode)
     speeds = {name: _speed(values, options.batch) for name, values in times.items()}
     return {
         **speeds,
@@ -181,6 +186,8 @@ def profile_table(result: dict[str, Any]) -> str:
 
 
 def _device(options: ProfileOptions) -> torch.device:
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise MachineError("--device is cuda, and PyTorch sees no GPU here; leave it out, or set cpu")
     return torch.device(options.device) if options.device else pick_device()
 
 
@@ -247,11 +254,13 @@ def _clock(device: torch.device, steps: Iterator[None], count: int) -> float:
     return time.perf_counter() - began
 
 
-def _in_turn(device: torch.device, kinds: dict[str, Iterator[None]], steps: int) -> dict[str, list[float]]:
+def _in_turn(
+    device: torch.device, kinds: dict[str, Iterator[None]], steps: int, mode: Compile
+) -> dict[str, list[float]]:
     """Return the seconds a step of each kind, round by round. A round on a GPU is long enough to hide its waiting."""
     long = max(1, min(_GPU_STEPS, steps // 3)) if device.type == "cuda" else 1
     times: dict[str, list[float]] = defaultdict(list)
-    for n in range(max(1, steps // long) + 1):
+    for n in track(range(max(1, steps // long) + 1), f"timing {mode}"):
         for name in list(kinds) if n % 2 == 0 else list(kinds)[::-1]:
             times[name].append(_clock(device, kinds[name], long) / long)
     return {name: values[1:] for name, values in times.items()}  # the first round warms up

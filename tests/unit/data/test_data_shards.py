@@ -151,8 +151,8 @@ def test_a_missing_shard_is_named(tmp_path):
     [
         (None, "is not an image set"),
         ("{", "is not JSON"),
-        ("[]", "read_coco"),
-        ('{"info": {"schema": "other"}}', "read_coco"),
+        ("[]", "data convert"),
+        ('{"info": {"schema": "other"}}', "data convert"),
     ],
 )
 def test_a_folder_that_is_no_image_set_is_refused(tmp_path, content, message):
