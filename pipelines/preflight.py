@@ -1,4 +1,4 @@
-"""What can be checked before a run starts: the folders that it names, and that their data can be split and sampled."""
+"""What can be checked before a run starts: the machine, the folders that it names, and that their data can be split."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ __all__ = ["check"]
 
 
 def check(profile: Profile) -> None:
-    """Check a profile's sources; pixels are read by the stages, not here.
+    """Check a profile's demands of the machine, and its sources; pixels are read by the stages, not here.
 
     Raises:
+        MachineError: the profile asks for GPUs or a way to run training steps that this machine has not.
         DataError: a folder cannot be used as it is; the sentence says what to do.
         SpecError: scenes cannot be rendered as the profile has them.
     """
+    _check_machine(profile)
     data = profile.data
     for name in ("real", "synthetic", "test"):
         source = getattr(data, name)
@@ -52,6 +54,16 @@ def check(profile: Profile) -> None:
             _check_split(coco, source, data.test_fraction, profile.seed)
     if not (data.real and data.synthetic):
         _check_rendering(profile)
+
+
+def _check_machine(profile: Profile) -> None:
+    wanted = profile.training
+    if wanted.gpus > 1 or wanted.compile in ("graph", "inductor"):
+        from aerodet.detectnet.device import pick_device, processes  # PyTorch takes seconds to import
+        from aerodet.detectnet.step import how_to_run
+
+        processes(wanted.gpus)
+        how_to_run(wanted.compile, pick_device(), steps=1, pixels=1)
 
 
 def _check_split(coco: Images, source: str, fraction: float, seed: int) -> None:

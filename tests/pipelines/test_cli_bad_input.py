@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from aerodet.data import encode_image
 from aerodet.pipelines import RunRecord
@@ -127,6 +128,26 @@ def test_a_choice_that_cannot_be_run_is_one_sentence_and_leaves_no_run(aerodet, 
     assert shown.count("\n") == 1
     assert sentence in shown
     assert not list(tmp_path.glob("runs/*-minimal-*"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "there", "sentence"),
+    [
+        ("training.compile=graph", 0, "compile: graph records CUDA graphs, and this training has no GPU"),
+        ("training.gpus=4", 2, "4 GPUs were asked for and this machine has 2"),
+    ],
+)
+def test_what_the_machine_has_not_is_said_before_a_run_begins(
+    aerodet, tmp_path, monkeypatch: pytest.MonkeyPatch, setting, there, sentence
+):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there > 0)
+
+    status, output, shown = aerodet("run", "--profile", "minimal", "--set", setting)
+
+    assert (status, output) == (3, "")
+    assert sentence in shown
+    assert not (tmp_path / "runs").exists()
 
 
 def test_scenes_of_another_size_are_one_sentence(aerodet, tmp_path):
