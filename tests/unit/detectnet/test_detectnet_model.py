@@ -165,6 +165,7 @@ def test_a_bias_before_batch_statistics_changes_the_mean_that_is_kept_and_nothin
 
 
 def test_a_bias_before_batch_statistics_has_no_gradient_and_outputs_can_be_added_up():
+    torch.manual_seed(0)
     model = biased(DetectNet(width=0.125)).train()
     outputs = [output.sum() for _ in range(2) for output in model(torch.rand(2, 3, 32, 32))]
 
@@ -175,6 +176,7 @@ def test_a_bias_before_batch_statistics_has_no_gradient_and_outputs_can_be_added
 
 
 def test_a_bias_counts_where_the_statistics_are_kept_as_they_are():
+    torch.manual_seed(0)
     model = biased(DetectNet(width=0.125)).eval()
     x = torch.rand(1, 3, 32, 32)
     before = model(x)[0]
