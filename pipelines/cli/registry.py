@@ -191,13 +191,21 @@ def _verify_folder(folder: Path, registry: str | None, runs: Path, checked: Path
 
 
 def _verify_run(folder: Path, registry: str | None, checked: Path | None) -> Verification:
-    """Check all artifacts of a run, and the version that it published."""
-    from aerodet.files import PROVENANCE, read_json
+    """Check all artifacts of a run, what was copied from them into its folder, and the version that it published."""
+    from aerodet.files import PROVENANCE, file_digest, read_json
+    from aerodet.pipelines.cli._local import RESULTS
     from aerodet.pipelines.record import RunRecord
     from aerodet.registry.verify import verify_artifacts
 
     result = verify_artifacts(path.parent for path in sorted((folder / "artifacts").rglob(PROVENANCE)))
     record = RunRecord.read(folder)
+    for name, output in RESULTS.items():
+        copy, made = folder / name, folder / "artifacts" / "report" / output
+        made = made / name if made.is_dir() else made
+        if copy.is_file() and made.is_file():
+            result.files += 1
+            if file_digest(copy) != file_digest(made):
+                result.fault(str(copy), f"it is not the one that the run made, which is {made}")
     for published in sorted((folder / "artifacts").glob("*/*/version.json")):
         try:
             version = read_json(published)

@@ -152,7 +152,9 @@ def _points_table(results: dict[str, Any]) -> Table:
 def _verdict(results: dict[str, Any]) -> str:
     if results["chosen"]:
         return str(results["sentence"])
-    return f"No point keeps AP50 within {results['budget']:g} points. {results['sentence']}".rstrip()
+    from aerodet.report.compression import no_choice
+
+    return f"{no_choice(results['teacher']['ap50'], results['budget'])} {results['sentence']}".rstrip()
 
 
 def _results(folder: Path) -> dict[str, Any]:

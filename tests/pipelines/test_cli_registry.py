@@ -117,6 +117,22 @@ def test_a_changed_artifact_of_the_run_is_named(aerodet, tmp_path, target):
     assert what == str(run / "artifacts" / "bundle" / "bundle")
 
 
+@pytest.mark.parametrize("name", ["report.html", "results.json"])
+def test_a_changed_copy_in_the_folder_of_a_run_is_named(aerodet, tmp_path, name):
+    run = publish(tmp_path, "one")
+    made = run / "artifacts" / "report"
+    (made / "results").mkdir(parents=True)
+    for place in (made / "results" / "results.json", made / "report", run / "results.json", run / "report.html"):
+        place.write_text("as it was made")
+    assert aerodet("verify", run)[0] == 0
+    (run / name).write_text("better")
+    status, output, _ = aerodet("verify", run)
+    assert status == 2
+    assert f"fault: {run / name}: it is not the one that the run made" in output
+    (run / name).unlink()
+    assert aerodet("verify", run)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-__all__ = ["NARROW", "Point", "Reference", "Search", "Verdict", "choose", "front", "is_pruned"]
+__all__ = ["NARROW", "Point", "Reference", "Search", "Verdict", "choose", "front", "is_pruned", "no_choice"]
 
 NARROW = ("narrow", "narrow-distilled")  # ways that cut nothing out: small networks trained from scratch
 _PACE_STEP = 0.05
@@ -130,9 +130,14 @@ class Search:
         return asdict(self)
 
     @property
+    def least_ap50(self) -> float:
+        """AP50 that the budget asks for."""
+        return self.reference.ap50 - self.budget
+
+    @property
     def chosen(self) -> Point | None:
         """The point to take, see :func:`choose`."""
-        return choose(self.points, self.reference.ap50 - self.budget)
+        return choose(self.points, self.least_ap50)
 
     def verdicts(self) -> list[Verdict]:
         """Compare pruning with narrow training at every size at which both were tried, the largest first."""
@@ -168,10 +173,21 @@ def choose(points: Sequence[Point], least_ap50: float) -> Point | None:
 
     Throughput counts in steps of 5 %, since a few percent are no reason to lose accuracy. Steps, and not a distance
     between two points (which two on either side of an edge pay for), so that the best of all points is the best of
-    those before and the last.
+    those before and the last. At least nothing at all is what a network that finds nothing reaches too: then no point
+    is taken.
     """
-    within = [point for point in points if point.ap50 >= least_ap50]
+    within = [point for point in points if point.ap50 >= least_ap50 > 0]
     return max(within, key=lambda p: (_pace(p), p.ap50, p.ap75, -p.parameters), default=None)
+
+
+def no_choice(ap50: float, budget: float) -> str:
+    """Say why no point was taken, of a search from a network with that AP50."""
+    if ap50 <= budget:
+        return (
+            f"The network that was compressed has an AP50 of {ap50:.1f}, which is within the budget of {budget:g}, "
+            "so that any network would do: train it longer, or lower the budget."
+        )
+    return f"No network keeps AP50 within {budget:g} points of the {ap50:.1f} of the one that was compressed."
 
 
 def _pace(point: Point) -> int:

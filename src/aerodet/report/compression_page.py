@@ -13,7 +13,7 @@ from markupsafe import Markup
 from aerodet.files import write_text
 from aerodet.report._render import environment, flat, resource
 from aerodet.report._svg import Scale, element, figure, line, path, text, ticks, y_axis
-from aerodet.report.compression import NARROW, Point, Search, front, is_pruned
+from aerodet.report.compression import NARROW, Point, Search, front, is_pruned, no_choice
 from aerodet.report.data import RunInfo
 
 __all__ = ["Page", "render_compression"]
@@ -86,7 +86,7 @@ def render_compression(page: Page, out: Path) -> None:
             ways=_WAYS,
             narrow=NARROW,
             front={point.name for point in front(search.points)},
-            least=search.reference.ap50 - search.budget,
+            least=search.least_ap50,
             chosen=search.chosen,
             parameters=list(flat(page.parameters)),
         ),
@@ -97,10 +97,7 @@ def headline(search: Search) -> str:
     """Say which point is to be taken, or that there is none."""
     best, reference = search.chosen, search.reference
     if best is None:
-        return (
-            f"No network keeps AP50 within {search.budget:g} points of the {reference.ap50:.1f} "
-            f"of the one that was compressed."
-        )
+        return no_choice(reference.ap50, search.budget)
     return (
         f"{best.parameters:,} parameters, {reference.parameters / best.parameters:.1f} times fewer, reach AP50 "
         f"{best.ap50:.1f} against {reference.ap50:.1f}, {best.speedup:.1f} times as fast."
@@ -120,7 +117,7 @@ def scatter_chart(
 
     Pruned points are dots, those trained from scratch rings; the chosen one has a halo, the budget is a dashed line.
     """
-    points, least = search.points, search.reference.ap50 - search.budget
+    points, least = search.points, search.least_ap50
     scores = [point.ap50 for point in points]
     low = max(0.0, 10 * math.floor((min(*scores, least) - 2) / 10))
     high = min(100.0, 10 * math.ceil((max(*scores, search.reference.ap50) + 2) / 10))

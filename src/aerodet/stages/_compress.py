@@ -14,7 +14,7 @@ from aerodet.data import ImageSet
 from aerodet.errors import DataError
 from aerodet.files import PROVENANCE, folder_digest, read_json, write_json
 from aerodet.report import Evaluation
-from aerodet.report.compression import Point, Reference, Search, choose, front
+from aerodet.report.compression import Point, Reference, Search, front
 from aerodet.report.compression_page import Page, render_compression
 from aerodet.stages._report import gpu_of, run_info
 from aerodet.stages._run import Outcome, stage
@@ -82,7 +82,7 @@ def candidate(
     earlier = [Point(**entry) for entry in content["points"]]
     search = Search(reference, (*earlier, point), budget, target)
     candidates.mkdir()
-    best = choose(search.points, reference.ap50 - budget)
+    best = search.chosen
     if best is not None:
         # A point that is not the new one was the best before, too: its export is in the candidates so far.
         _carry(bundle if best is point or before is None else before / _BEST, best, candidates / _BEST)
@@ -181,17 +181,16 @@ def _scaled(search: Search, references: list[float]) -> Search:
 
 def _figures(search: Search, wall: float) -> dict[str, Any]:
     best, on_front = search.chosen, {point.name for point in front(search.points)}
-    least = search.reference.ap50 - search.budget
     content = search.to_dict()
     points = [
-        {**entry, "within_budget": entry["ap50"] >= least, "on_front": entry["name"] in on_front}
+        {**entry, "within_budget": entry["ap50"] >= search.least_ap50, "on_front": entry["name"] in on_front}
         for entry in content["points"]
     ]
     return {
         "flow": "compress",
         "target": search.target,
         "budget": search.budget,
-        "least_ap50": least,
+        "least_ap50": search.least_ap50,
         "teacher": content["reference"],
         "points": points,
         "chosen": next((point for point in points if best is not None and point["name"] == best.name), None),

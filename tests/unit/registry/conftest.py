@@ -1,6 +1,7 @@
 """Files to publish, publishers as processes, and registries on the loopback interface."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -46,12 +47,13 @@ def mlflow_server(serve, tmp_path_factory):
 
 
 @pytest.fixture
-def publishers():
+def publishers(tmp_path):
     """Return a function that runs publishers and gives the lines of JSON that they print."""
 
-    def run(*arguments, **options):
+    def run(*arguments):
         command = [sys.executable, str(HERE / "registry_publisher.py"), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, **options)
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}  # what is killed leaves its temporary files
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env=environment)
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -74,6 +74,18 @@ def test_the_fastest_point_within_the_budget_is_chosen():
     assert search(*within, over, budget=0.5).chosen is None
 
 
+def test_a_budget_that_allows_finding_nothing_chooses_nothing():
+    nothing = point("l2-4", 0.0, 250_000, 3.0)
+    for ap50 in (0.0, 2.0):
+        found = Search(Reference(1_000_000, 4_000_000, ap50, 0.0, 12.0), (nothing,), 2.0, "cpu")
+        assert found.chosen is None
+        assert headline(found) == (
+            f"The network that was compressed has an AP50 of {ap50}, which is within the budget of 2, so that "
+            "any network would do: train it longer, or lower the budget."
+        )
+    assert choose([point("l2-4", 0.5)], 0.5) is not None
+
+
 def test_of_equally_fast_points_the_most_accurate_is_chosen_then_the_smallest():
     one, smaller = point("l2-10", 89.0, 100_000), point("bn-10", 88.0, 90_000)
     assert choose([one, smaller], 88.0) is one

@@ -1,5 +1,6 @@
 """A training whose state is in a bucket of a real S3 server."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -59,7 +60,8 @@ def pod(arguments):
         train._Loop.save_state = lambda loop, save=train._Loop.save_state: (save(loop), time.sleep(0.2))
         stages.train(**{arguments!r})
     """
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)]) as process:
+    environment = {**os.environ, "TMPDIR": str(arguments["model"].parent)}  # what is killed leaves its temporary files
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=environment) as process:
         try:
             yield process
         finally:
