@@ -58,17 +58,20 @@ def test_bench_train_refuses_what_the_machine_cannot_do(aerodet, options: tuple[
     assert words in err
 
 
-def test_an_interrupted_bench_ends_its_process():
-    command = [sys.executable, "-m", "aerodet.detectnet.profile", "--size", "64", "--steps", "100000"]
-    with subprocess.Popen([*command, "--device", "cpu"], stderr=subprocess.PIPE, text=True) as bench:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_bench_that_is_told_to_stop_ends_its_process(number):
+    command = [sys.executable, "-c", "from aerodet.pipelines.cli import main; main()", "bench", "train"]
+    options = ["--size", "64", "--steps", "100000", "--device", "cpu"]
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as bench:
         for line in bench.stderr:
             if line.startswith("timing off"):
                 break
         workers = Path(f"/proc/{bench.pid}/task/{bench.pid}/children").read_text().split()
-        bench.send_signal(signal.SIGINT)
+        bench.send_signal(number)
         bench.stderr.read()  # to its end: nobody holds it any more
 
     assert workers
+    assert bench.returncode == (143 if number == signal.SIGTERM else 130)
     for _ in range(100):  # what multiprocessing cleans up by ends a moment later
         if not any(Path(f"/proc/{pid}").exists() for pid in workers):
             return
