@@ -1,4 +1,4 @@
-"""A detector from whatever of a run is at hand: a run, an export, a graph or a checkpoint."""
+"""A detector from whatever is at hand: a run, one of its stages, an export, a graph or a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,10 +13,22 @@ from aerodet.detectnet.settings import Settings, settings_of
 from aerodet.detectnet.spec import read_spec
 from aerodet.errors import DataError
 
-__all__ = ["open_detector"]
+__all__ = ["models_of", "open_detector"]
 
-_GRAPHS = ("model.int8.cpu.onnx", "model.onnx")  # the first that an export has
-_OF_A_RUN = ("artifacts/export-int8/bundle", "artifacts/export-float/bundle")
+_FILES = ("model.int8.cpu.onnx", "model.onnx", "model.pt")  # the first that a folder has
+_OF_A_RUN = (  # `aerodet run` has the first and the third, a search the others
+    "artifacts/export-float/bundle",
+    "artifacts/export-teacher/bundle",
+    "artifacts/export-int8/bundle",
+    "artifacts/report/chosen",
+)
+_OF_A_STAGE = ("bundle", "model", "chosen")
+
+
+def models_of(path: Path) -> list[Path]:
+    """Return the exports, or the checkpoint, in the folder of a run or a stage, the one to use last; else the path."""
+    names = _OF_A_RUN if (path / "run.json").is_file() else _OF_A_STAGE
+    return [path / name for name in names if (path / name).is_dir()] or [path]
 
 
 def open_detector(path: Path | str) -> tuple[Predictor, Settings, str]:
@@ -26,8 +38,8 @@ def open_detector(path: Path | str) -> tuple[Predictor, Settings, str]:
     Runtime on the CPU, otherwise the float graph.
 
     Args:
-        path: the folder of a run, an export or a checkpoint, or the file of an engine, an ONNX graph or a checkpoint;
-            the spec lies beside it.
+        path: the folder of a run, a stage, an export or a checkpoint, or the file of an engine, an ONNX graph or a
+            checkpoint; the spec lies beside it. Of a search the chosen point is taken.
 
     Returns:
         The predictor, its settings, and the file that it is.
@@ -35,13 +47,13 @@ def open_detector(path: Path | str) -> tuple[Predictor, Settings, str]:
     Raises:
         DataError: there is no detector.
     """
-    path = Path(path)
-    if (path / "run.json").is_file():
-        path = next((path / place for place in _OF_A_RUN if (path / place).is_dir()), path)
+    path = models_of(Path(path))[-1]
     if path.is_dir():
         engines = [engine for engine in sorted(path.glob("*.engine")) if can_run(engine)]
-        found = [*engines, *(path / name for name in _GRAPHS if (path / name).is_file())]
-        path = next(iter(found), path / "model.pt")
+        found = [*engines, *(path / name for name in _FILES if (path / name).is_file())]
+        if not found:
+            raise DataError(f"{path} holds no detector; give a run, an export, an ONNX graph or a checkpoint")
+        path = found[0]
     if not path.is_file():
         raise DataError(f"{path} does not exist; give a run, an export, an ONNX graph or a checkpoint of aerodet")
     spec = path.parent / "spec.txt"

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from aerodet.data import Images, decode_image, encode_image
 from aerodet.deploy._cpu import cpu_name
+from aerodet.deploy.detector import models_of
 from aerodet.deploy.engine import engine_summary
 from aerodet.deploy.onnx import OnnxDetector
 from aerodet.deploy.runner import EngineDetector, can_run
@@ -32,7 +33,6 @@ from aerodet.errors import DataError, UserError
 __all__ = ["PARTS", "speed_of_detectors", "speed_table"]
 
 PARTS = ("decode", "prepare", "network", "cluster")
-_OF_A_RUN = ("artifacts/export-float/bundle", "artifacts/export-int8/bundle")
 _GRAPHS = ("model.onnx", "model.int8.cpu.onnx")
 _WARM_UP = 2
 _PICTURES = 16  # of an image set
@@ -130,8 +130,7 @@ def speed_table(result: dict[str, Any]) -> str:
 
 def _candidates(path: Path, threads: int) -> list[_Candidate]:
     """Open all of a path that this machine runs."""
-    places = [path / place for place in _OF_A_RUN if (path / place).is_dir()] or [path]
-    files = [file for place in places for file in _files(place)]
+    files = [file for place in models_of(path) for file in _files(place)]
     if not files:
         raise DataError(f"{path} holds no detector; give a run, an export, an engine, an ONNX graph or a checkpoint")
     opened = [candidate for file in files for candidate in _open(file, threads)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -127,3 +128,34 @@ def test_an_engine_of_another_machine_is_refused_and_of_an_export_left_alone(
     _, _, used = open_detector(engine.parent)
 
     assert used == str(engine.parent / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("made", "used"),
+    [
+        (("artifacts/export-float/bundle", "artifacts/export-int8/bundle"), "artifacts/export-int8/bundle"),
+        (("artifacts/export-float/bundle",), "artifacts/export-float/bundle"),
+        (("artifacts/export-teacher/bundle", "artifacts/report/chosen"), "artifacts/report/chosen"),
+    ],
+)
+def test_of_a_run_all_exports_are_timed_and_the_one_to_use_detects(bundle: Path, tmp_path: Path, made, used: str):
+    (tmp_path / "run.json").write_text("{}")
+    for place in made:
+        shutil.copytree(bundle, tmp_path / place)
+
+    assert open_detector(tmp_path)[2] == str(tmp_path / used / "model.int8.cpu.onnx")
+    assert open_detector((tmp_path / used).parent)[2] == str(tmp_path / used / "model.int8.cpu.onnx")
+    rows = speed_of_detectors([tmp_path], batch=2, threads=1, rounds=1)["detectors"]
+    assert len(rows) == 2 * len(made)
+
+
+def test_a_folder_without_a_detector_is_named(bundle: Path, tmp_path: Path):
+    shutil.copytree(bundle, tmp_path / "artifacts" / "export-teacher" / "bundle")
+    chosen = tmp_path / "artifacts" / "report" / "chosen"
+    chosen.mkdir(parents=True)
+    (chosen / "chosen.json").write_text('{"chosen": null}')
+    (tmp_path / "run.json").write_text("{}")
+
+    for folder in (tmp_path, chosen):  # what a search did not choose is not taken instead
+        with pytest.raises(DataError, match="chosen holds no detector; give a run, an export"):
+            open_detector(folder)
