@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from aerodet.errors import UserError
 from aerodet.files import disk_errors, read_json, write_json
 
-__all__ = ["RECORD", "RunRecord", "StageRecord", "State", "is_running", "lock_run", "run_around"]
+__all__ = ["RECORD", "RESULTS", "RunRecord", "StageRecord", "State", "is_running", "lock_run", "run_around"]
 
 RECORD = "run.json"
+RESULTS = {"results.json": "results", "report.html": "report"}  # file in a run's folder: output of stage report
 LOCK = ".lock"
 State = Literal["RUNNING", "SUCCEEDED", "FAILED", "STOPPED"]
 
@@ -101,6 +102,19 @@ class RunRecord:
     def stage(self, name: str) -> StageRecord | None:
         """Return the stage of that name, or None where it was not started."""
         return next((stage for stage in self.stages if stage.name == name), None)
+
+    def place(self, output: str, folder: str) -> str:
+        """Return where an output is now: it is recorded where the run was made, and a run's folder may be moved.
+
+        Args:
+            output: path of an output of a stage.
+            folder: path or address of the run's folder now.
+        """
+        parts = PurePosixPath(output).parts
+        if self.run_id not in parts:
+            return output
+        last = len(parts) - 1 - parts[::-1].index(self.run_id)
+        return "/".join([folder, *parts[last + 1 :]])
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from aerodet.files import atomic_path, disk_errors, write_text
 from aerodet.pipelines.cli._cluster import SettingOption
 from aerodet.pipelines.cli.runs import find_run
 from aerodet.pipelines.local import run_local
-from aerodet.pipelines.record import RECORD, RunRecord
+from aerodet.pipelines.record import RECORD, RESULTS, RunRecord
 
 if TYPE_CHECKING:
     from aerodet.pipelines.profiles import Profile
@@ -51,7 +51,6 @@ OutOption = Annotated[Path, typer.Option(metavar="DIR", help="The folder of the 
 NameOption = Annotated[str | None, typer.Option(help="Name of the run; else time, profile and a few letters.")]
 
 PACKAGE = "pipeline.yaml"
-RESULTS = {"results.json": "results", "report.html": "report"}  # file in the run's folder: output of stage report
 
 
 def run_flow(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -60,7 +58,6 @@ def train(
 
     modes = cast("tuple[Compile, ...]", tuple(compile or ()))
     options = ProfileOptions(arch, width, size, batch, steps, modes, device, data)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that its process ends too
     _show(profile_training(options), profile_table, as_json=as_json)
 
 

@@ -14,6 +14,7 @@ from aerodet.errors import UserError
 from aerodet.pipelines.cli._paths import require_new
 
 if TYPE_CHECKING:
+    from aerodet.pipelines.record import RunRecord
     from aerodet.registry import Registry, Version
     from aerodet.registry.verify import Verification
 
@@ -192,20 +193,13 @@ def _verify_folder(folder: Path, registry: str | None, runs: Path, checked: Path
 
 def _verify_run(folder: Path, registry: str | None, checked: Path | None) -> Verification:
     """Check all artifacts of a run, what was copied from them into its folder, and the version that it published."""
-    from aerodet.files import PROVENANCE, file_digest, read_json
-    from aerodet.pipelines.cli._local import RESULTS
+    from aerodet.files import PROVENANCE, read_json
     from aerodet.pipelines.record import RunRecord
     from aerodet.registry.verify import verify_artifacts
 
     result = verify_artifacts(path.parent for path in sorted((folder / "artifacts").rglob(PROVENANCE)))
     record = RunRecord.read(folder)
-    for name, output in RESULTS.items():
-        copy, made = folder / name, folder / "artifacts" / "report" / output
-        made = made / name if made.is_dir() else made
-        if copy.is_file() and made.is_file():
-            result.files += 1
-            if file_digest(copy) != file_digest(made):
-                result.fault(str(copy), f"it is not the one that the run made, which is {made}")
+    _check_copies(result, folder, record)
     for published in sorted((folder / "artifacts").glob("*/*/version.json")):
         try:
             version = read_json(published)
@@ -217,6 +211,40 @@ def _verify_run(folder: Path, registry: str | None, checked: Path | None) -> Ver
             address = registry or str(record.parameters["registry"])
             result.add(_verify_version(target, address, [folder], checked))
     return result
+
+
+def _check_copies(result: Verification, folder: Path, record: RunRecord) -> None:
+    """Check the results and the report in a run's folder against what its last stage made."""
+    from aerodet.files import file_digest
+    from aerodet.pipelines.record import RESULTS
+
+    stage = record.stage("report")
+    if stage is None or stage.state != "SUCCEEDED":
+        return
+    for name, output in RESULTS.items():
+        made, copy = Path(record.place(stage.outputs[output], str(folder))), folder / name
+        if made.is_dir():  # an artifact with provenance, by which its content is checked
+            files, digest = [copy], file_digest(made / name) if (made / name).is_file() else ""
+        else:
+            files, digest = [made, copy], _noted_digest(made)
+        for file in files:
+            if not digest or not file.is_file():
+                result.note(str(file), "nothing tells what it was" if file.is_file() else "it is not there any more")
+                continue
+            result.files += 1
+            if file_digest(file) != digest:
+                result.fault(str(file), "it was changed since the run made it")
+
+
+def _noted_digest(output: Path) -> str:
+    """Return the SHA-256 of an output as KFP's executor noted it; empty where it did not."""
+    from aerodet.files import read_json
+
+    try:
+        (entry,) = read_json(output.parent / "executor_output.json")["artifacts"][output.name]["artifacts"]
+        return str(entry["metadata"]["digest"]).removeprefix("sha256:")
+    except (OSError, KeyError, TypeError, ValueError):
+        return ""
 
 
 def _verify_version(target: str, address: str, roots: list[Path], checked: Path | None) -> Verification:

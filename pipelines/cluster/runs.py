@@ -20,7 +20,7 @@ from aerodet.files import atomic_path
 from aerodet.pipelines._display import Display, default_display
 from aerodet.pipelines.cluster._calls import TIMEOUT, MissingError
 from aerodet.pipelines.cluster.api import FINAL, Api
-from aerodet.pipelines.record import StageRecord, State
+from aerodet.pipelines.record import RESULTS, StageRecord, State
 from aerodet.storage import Store, open_store
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 DEFAULT_ROOT = "minio://mlpipeline/v2/artifacts"  # KFP's own, where no other is configured
-_RESULTS = {"results.json": "results", "report.html": "report"}  # file to fetch: output of stage report
 _SHOWN: dict[str, State] = {"SUCCEEDED": "SUCCEEDED", "FAILED": "FAILED", "CANCELED": "STOPPED"}
 
 
@@ -263,7 +262,7 @@ def fetch(api: Api, run_id: str, folder: Path, *, root: str | None = None) -> li
         found = _from_store(open_store(place), f"{_prefix(api, run)}/{_report_task(api, run)}/")
     except AerodetError as error:
         trouble = error
-    for file, output in _RESULTS.items():
+    for file, output in RESULTS.items():
         if file not in found and (content := _from_api(api, run, output)) is not None:
             found[file] = content
     if not found:
@@ -307,7 +306,7 @@ def _from_store(store: Store, prefix: str) -> dict[str, bytes]:
     """Return the files among the report's artifacts: ``<pipeline>/<run>/report/[<salt>/]<output>[/<file>]``."""
     newest: dict[str, tuple[Any, str]] = {}
     for entry in store.keys(prefix):
-        for file, output in _RESULTS.items():
+        for file, output in RESULTS.items():
             if re.fullmatch(rf"([^/]+/)?{output}(/{re.escape(file)})?", entry.key.removeprefix(prefix)):
                 newest[file] = max(newest.get(file, (entry.modified, entry.key)), (entry.modified, entry.key))
     return {file: store.read(key) for file, (_, key) in newest.items()}

@@ -7,7 +7,6 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
@@ -141,7 +140,7 @@ def _seconds(record: RunRecord) -> float | None:
 def _stage(run: Run, record: RunRecord, stage: StageRecord, records: Mapping[str, Record]) -> dict[str, Any]:
     outputs, begins, inputs = [], [], set()
     for name, path in stage.outputs.items():
-        made = records.get(_place(run, record, path))
+        made = records.get(record.place(path, run.uri))
         entry: dict[str, Any] = {"name": name}
         if made is not None:
             entry |= {"digest": made.provenance.digest, "kind": made.kind}
@@ -154,15 +153,6 @@ def _stage(run: Run, record: RunRecord, stage: StageRecord, records: Mapping[str
     began = min(begins).isoformat() if begins else None
     progress = _progress(run, stage.name) if shown["state"] == "RUNNING" else None
     return {**shown, "began": began, "outputs": outputs, "inputs": sorted(inputs), "progress": progress}
-
-
-def _place(run: Run, record: RunRecord, path: str) -> str:
-    """Return where an output is now: the record has the place where the run was made, and runs are moved."""
-    parts = PurePosixPath(path).parts
-    if record.run_id in parts:
-        last = len(parts) - 1 - parts[::-1].index(record.run_id)
-        return "/".join([run.uri, *parts[last + 1 :]])
-    return path
 
 
 def _progress(run: Run, stage: str) -> dict[str, Any] | None:

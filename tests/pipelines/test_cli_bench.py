@@ -58,11 +58,17 @@ def test_bench_train_refuses_what_the_machine_cannot_do(aerodet, options: tuple[
     assert words in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_bench_that_is_told_to_stop_ends_its_process(number):
-    command = [sys.executable, "-c", "from aerodet.pipelines.cli import main; main()", "bench", "train"]
-    options = ["--size", "64", "--steps", "100000", "--device", "cpu"]
-    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as bench:
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        (["-c", "from aerodet.pipelines.cli import main; main()", "bench", "train"], signal.SIGINT),
+        (["-c", "from aerodet.pipelines.cli import main; main()", "bench", "train"], signal.SIGKILL),
+        (["-m", "aerodet.detectnet.profile"], signal.SIGTERM),
+    ],
+)
+def test_a_bench_that_ends_early_ends_its_process(command, number):
+    options = ["--size", "64", "--width", "0.1", "--batch", "2", "--steps", "1000000", "--device", "cpu"]
+    with subprocess.Popen([sys.executable, *command, *options], stderr=subprocess.PIPE, text=True) as bench:
         for line in bench.stderr:
             if line.startswith("timing off"):
                 break
@@ -71,7 +77,6 @@ def test_a_bench_that_is_told_to_stop_ends_its_process(number):
         bench.stderr.read()  # to its end: nobody holds it any more
 
     assert workers
-    assert bench.returncode == (143 if number == signal.SIGTERM else 130)
     for _ in range(100):  # what multiprocessing cleans up by ends a moment later
         if not any(Path(f"/proc/{pid}").exists() for pid in workers):
             return

@@ -131,7 +131,7 @@ def test_a_search_from_a_checkpoint_of_ones_own(aerodet, checkpoint, tmp_path):
     chosen = Path(record.stage("report").outputs["chosen"])
     assert [path.name for path in chosen.iterdir() if path.name != "provenance.json"] == ["chosen.json"]
     assert found["chosen"] is None
-    assert "AP50 of 0.0, which is within the budget of 1, so that any network would do" in " ".join(output.split())
+    assert "The network that was compressed finds nothing: train it longer." in " ".join(output.split())
     stages = {ancestor.provenance.stage for ancestor in upstream(chosen, [run]) if ancestor.provenance}
     assert {"candidate", "export", "train", "prune", "synthesize", "benchmark"} <= stages
     status, _, shown = aerodet("compress", "--resume", "first")

@@ -2,8 +2,10 @@ import json
 
 import pytest
 
+from aerodet.files import file_digest
 from aerodet.lineage import write_provenance
 from aerodet.pipelines import RunRecord
+from aerodet.pipelines.record import StageRecord
 from aerodet.registry import open_registry
 from aerodet.registry.package import make_package
 
@@ -117,20 +119,44 @@ def test_a_changed_artifact_of_the_run_is_named(aerodet, tmp_path, target):
     assert what == str(run / "artifacts" / "bundle" / "bundle")
 
 
-@pytest.mark.parametrize("name", ["report.html", "results.json"])
-def test_a_changed_copy_in_the_folder_of_a_run_is_named(aerodet, tmp_path, name):
-    run = publish(tmp_path, "one")
+def report(run):
+    """Add what the stage report leaves in a run; returns its folder."""
     made = run / "artifacts" / "report"
     (made / "results").mkdir(parents=True)
     for place in (made / "results" / "results.json", made / "report", run / "results.json", run / "report.html"):
         place.write_text("as it was made")
+    noted = {"metadata": {"digest": f"sha256:{file_digest(made / 'report')}"}}
+    (made / "executor_output.json").write_text(json.dumps({"artifacts": {"report": {"artifacts": [noted]}}}))
+    record = RunRecord.read(run)
+    outputs = {name: str(made / name) for name in ("results", "report")}
+    record.stages.append(StageRecord("report", "SUCCEEDED", outputs=outputs))
+    record.write(run)
+    return made
+
+
+@pytest.mark.parametrize("name", ["report.html", "results.json", "artifacts/report/report"])
+def test_a_changed_report_of_a_run_is_named(aerodet, tmp_path, name):
+    run = publish(tmp_path, "one")
+    report(run)
     assert aerodet("verify", run)[0] == 0
-    (run / name).write_text("better")
-    status, output, _ = aerodet("verify", run)
+    moved = run.rename(tmp_path / "elsewhere")
+    (moved / name).write_text("better")
+    status, output, _ = aerodet("verify", moved, "--registry", tmp_path / "runs" / "registry")
     assert status == 2
-    assert f"fault: {run / name}: it is not the one that the run made" in output
-    (run / name).unlink()
-    assert aerodet("verify", run)[0] == 0
+    assert f"fault: {moved / name}: it was changed since the run made it" in output
+
+
+def test_a_report_of_which_nothing_tells_what_it_was_is_noted(aerodet, tmp_path):
+    run = publish(tmp_path, "one")
+    made = report(run)
+    (made / "executor_output.json").unlink()
+    (made / "results" / "results.json").unlink()
+    (run / "report.html").unlink()
+    status, output, _ = aerodet("verify", run)
+    assert status == 0
+    assert f"note: {run / 'results.json'}: nothing tells what it was" in output
+    assert f"note: {run / 'report.html'}: it is not there any more" in output
+    assert f"note: {made / 'report'}: nothing tells what it was" in output
 
 
 @pytest.mark.parametrize(

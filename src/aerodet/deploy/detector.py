@@ -16,19 +16,25 @@ from aerodet.errors import DataError
 __all__ = ["models_of", "open_detector"]
 
 _FILES = ("model.int8.cpu.onnx", "model.onnx", "model.pt")  # the first that a folder has
-_OF_A_RUN = (  # `aerodet run` has the first and the third, a search the others
+_TEACHER = "artifacts/export-teacher/bundle"
+_PLACES = (  # of a run, of a search, of a stage of either; what is meant for use comes last
     "artifacts/export-float/bundle",
-    "artifacts/export-teacher/bundle",
     "artifacts/export-int8/bundle",
+    _TEACHER,
     "artifacts/report/chosen",
+    "bundle",
+    "model",
+    "pruned",
+    "candidates/best",
+    "chosen",
 )
-_OF_A_STAGE = ("bundle", "model", "chosen")
 
 
 def models_of(path: Path) -> list[Path]:
-    """Return the exports, or the checkpoint, in the folder of a run or a stage, the one to use last; else the path."""
-    names = _OF_A_RUN if (path / "run.json").is_file() else _OF_A_STAGE
-    return [path / name for name in names if (path / name).is_dir()] or [path]
+    """Return where the models of a run, a search or a stage are, the one to use last; else the path itself."""
+    if path.is_file() or any((path / name).is_file() for name in _FILES) or any(path.glob("*.engine")):
+        return [path]
+    return [path / name for name in _PLACES if (path / name).is_dir()] or [path]
 
 
 def open_detector(path: Path | str) -> tuple[Predictor, Settings, str]:
@@ -39,7 +45,7 @@ def open_detector(path: Path | str) -> tuple[Predictor, Settings, str]:
 
     Args:
         path: the folder of a run, a stage, an export or a checkpoint, or the file of an engine, an ONNX graph or a
-            checkpoint; the spec lies beside it. Of a search the chosen point is taken.
+            checkpoint; the spec lies beside it. Of a search the chosen network is taken.
 
     Returns:
         The predictor, its settings, and the file that it is.
@@ -47,7 +53,9 @@ def open_detector(path: Path | str) -> tuple[Predictor, Settings, str]:
     Raises:
         DataError: there is no detector.
     """
-    path = models_of(Path(path))[-1]
+    path, given = models_of(Path(path))[-1], Path(path)
+    if path == given / _TEACHER or ((path / "chosen.json").is_file() and not (path / "spec.txt").is_file()):
+        raise DataError(f"{given} is a search that chose no network; give the export of one of its points")
     if path.is_dir():
         engines = [engine for engine in sorted(path.glob("*.engine")) if can_run(engine)]
         found = [*engines, *(path / name for name in _FILES if (path / name).is_file())]

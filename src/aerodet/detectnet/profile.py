@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -133,7 +135,7 @@ def profile_training(options: ProfileOptions) -> dict[str, Any]:
     for mode in options.compile:
         how_to_run(mode, device, steps=options.steps, pixels=pixels)
     modes = options.compile or tuple(mode for mode in _ALL_MODES if _possible(mode, device, pixels))
-    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:  # left by an interrupt, it ends its process
+    with get_context("spawn").Pool(1, _end_with_the_bench, maxtasksperchild=1) as pool:
         rows = pool.starmap(_measured, [(options, mode) for mode in modes], chunksize=1)
     plain = _loop(options, source, device, "off")
     parts = _parts(plain, min(options.steps, 30))
@@ -144,6 +146,18 @@ def profile_training(options: ProfileOptions) -> dict[str, Any]:
         "parts_percent": {name: 100 * value / total for name, value in parts.items()},
         "conditions": _conditions(options, device, len(source.records)),
     }
+
+
+def _end_with_the_bench() -> None:
+    """End this process when the bench has ended in whatever way: killed, it cannot end those that it started."""
+    bench = parent_process()
+    assert bench is not None
+
+    def wait() -> None:
+        bench.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _measured(options: ProfileOptions, mode: Compile) -> dict[str, Any]:

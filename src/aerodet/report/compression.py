@@ -173,8 +173,7 @@ def choose(points: Sequence[Point], least_ap50: float) -> Point | None:
 
     Throughput counts in steps of 5 %, since a few percent are no reason to lose accuracy. Steps, and not a distance
     between two points (which two on either side of an edge pay for), so that the best of all points is the best of
-    those before and the last. At least nothing at all is what a network that finds nothing reaches too: then no point
-    is taken.
+    those before and the last. If an AP50 of 0 is enough, no point is taken.
     """
     within = [point for point in points if point.ap50 >= least_ap50 > 0]
     return max(within, key=lambda p: (_pace(p), p.ap50, p.ap75, -p.parameters), default=None)
@@ -182,10 +181,12 @@ def choose(points: Sequence[Point], least_ap50: float) -> Point | None:
 
 def no_choice(ap50: float, budget: float) -> str:
     """Say why no point was taken, of a search from a network with that AP50."""
+    if ap50 <= 0:
+        return "The network that was compressed finds nothing: train it longer."
     if ap50 <= budget:
         return (
-            f"The network that was compressed has an AP50 of {ap50:.1f}, which is within the budget of {budget:g}, "
-            "so that any network would do: train it longer, or lower the budget."
+            f"The network that was compressed has an AP50 of {ap50:.1f}, so that with a budget of {budget:g} points "
+            "one that finds nothing would do: train it longer, or lower the budget."
         )
     return f"No network keeps AP50 within {budget:g} points of the {ap50:.1f} of the one that was compressed."
 

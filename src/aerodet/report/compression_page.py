@@ -133,7 +133,7 @@ def scatter_chart(
     parts.append(line((_LEFT, _BOTTOM), (_RIGHT, _BOTTOM), "axis"))
     parts.append(text(_RIGHT, _BOTTOM + 38, unit, class_="name", anchor="end"))
     parts.append(text(_LEFT - 30, 11, "AP50 of INT8", class_="name", anchor="start"))
-    if least >= low:  # a budget that allows any AP50 has no line
+    if least > 0:  # a budget that allows any AP50 has no line
         parts.append(line((_LEFT, up(least)), (_RIGHT, up(least)), "budget"))
         parts.append(text(_LEFT + 4, up(least) - 5, "budget", class_="name", anchor="start"))
     steps = _steps(points, measure)

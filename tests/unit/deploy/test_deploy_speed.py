@@ -149,13 +149,33 @@ def test_of_a_run_all_exports_are_timed_and_the_one_to_use_detects(bundle: Path,
     assert len(rows) == 2 * len(made)
 
 
-def test_a_folder_without_a_detector_is_named(bundle: Path, tmp_path: Path):
+@pytest.mark.parametrize("stage", ["bundle", "model", "pruned", "candidates/best", "chosen"])
+def test_of_a_stage_its_model_is_taken(bundle: Path, tmp_path: Path, stage: str):
+    shutil.copytree(bundle, tmp_path / stage)
+
+    assert open_detector(tmp_path)[2] == str(tmp_path / stage / "model.int8.cpu.onnx")
+
+
+def test_a_folder_that_holds_a_model_is_taken_itself(bundle: Path, tmp_path: Path):
+    shutil.copytree(bundle, tmp_path / "mine")
+    shutil.copytree(bundle, tmp_path / "mine" / "model")
+
+    assert open_detector(tmp_path / "mine")[2] == str(tmp_path / "mine" / "model.int8.cpu.onnx")
+
+
+def test_what_a_search_did_not_choose_is_not_taken(bundle: Path, tmp_path: Path):
     shutil.copytree(bundle, tmp_path / "artifacts" / "export-teacher" / "bundle")
+    with pytest.raises(DataError, match="is a search that chose no network"):  # it was stopped
+        open_detector(tmp_path)
+
     chosen = tmp_path / "artifacts" / "report" / "chosen"
     chosen.mkdir(parents=True)
     (chosen / "chosen.json").write_text('{"chosen": null}')
-    (tmp_path / "run.json").write_text("{}")
-
-    for folder in (tmp_path, chosen):  # what a search did not choose is not taken instead
-        with pytest.raises(DataError, match="chosen holds no detector; give a run, an export"):
+    for folder in (tmp_path, chosen):
+        with pytest.raises(DataError, match="is a search that chose no network"):
             open_detector(folder)
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path):
+    with pytest.raises(DataError, match="holds no detector; give a run, an export"):
+        open_detector(tmp_path)
