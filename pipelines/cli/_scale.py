@@ -1,8 +1,9 @@
-"""The size at which a run showed photographs to its model."""
+"""The size at which a run showed pictures to its model."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -10,7 +11,7 @@ from aerodet.data import is_image_set
 from aerodet.errors import DataError
 from aerodet.pipelines.record import run_around
 
-__all__ = ["scale_of_run"]
+__all__ = ["gsd_of_run", "scale_of_run"]
 
 
 def scale_of_run(model: Path) -> float:
@@ -19,15 +20,30 @@ def scale_of_run(model: Path) -> float:
     Raises:
         DataError: the run's profile is not YAML.
     """
-    run = run_around(model)
-    if run is None or not (run / "profile.yaml").is_file():
-        return 1.0
-    # As it stands, not as a profile: that of an older aerodet may have settings that this one has not.
-    try:
-        content = yaml.safe_load((run / "profile.yaml").read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise DataError(f"{run / 'profile.yaml'} is not YAML ({' '.join(str(error).split())}); give --scale") from error
-    data = (content or {}).get("data") or {}
+    data = _profile_of_run(model).get("data") or {}
     # Scenes that a run renders and the images of an image set have the network's size already.
     photographs = any(data.get(name) and not is_image_set(data[name]) for name in ("real", "test"))
     return float(data.get("scale", 1.0)) if photographs else 1.0
+
+
+def gsd_of_run(model: Path) -> float:
+    """Return the m/px at which the run that a model lies in showed real images to it; 0 where it does not say.
+
+    Raises:
+        DataError: the run's profile is not YAML.
+    """
+    profile = _profile_of_run(model)
+    data = profile.get("data") or {}
+    rendered = not data.get("real")
+    return float(data.get("real_gsd") or (rendered and (profile.get("embedded") or {}).get("gsd")) or 0.0)
+
+
+def _profile_of_run(model: Path) -> dict[str, Any]:
+    """Return a run's profile as it stands: that of an older aerodet may have settings that this one has not."""
+    run = run_around(model)
+    if run is None or not (run / "profile.yaml").is_file():
+        return {}
+    try:
+        return yaml.safe_load((run / "profile.yaml").read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise DataError(f"{run / 'profile.yaml'} is not YAML ({' '.join(str(error).split())}); give --scale") from error

@@ -23,6 +23,7 @@ from aerodet.pipelines.cli._local import (
     run_flow,
 )
 from aerodet.pipelines.cli.runs import show_results
+from aerodet.pipelines.record import RECORD
 
 if TYPE_CHECKING:
     from aerodet.pipelines.profiles import Profile
@@ -39,7 +40,8 @@ def compress(
         ),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Checkpoint to compress; else one is trained first.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Checkpoint to compress, or the run of one; else one is trained first."),
     ] = None,
     budget_ap: Annotated[
         float | None, typer.Option(metavar="POINTS", help="AP50 that the chosen network may lose.")
@@ -70,7 +72,7 @@ def compress(
     choices |= {"set": setting, "seed": seed, "name": name}
     folder = resumed(run_dir, out, resume=resume, kind="search", choices=choices, pipeline="aerodet-compress")
     if folder is None:
-        given = {"model": model and model.absolute(), "budget": budget_ap, "target": target}
+        given = {"model": model and _checkpoint(model), "budget": budget_ap, "target": target}
         lists = {"sizes": sizes, "importances": importances}
         settings = [
             *(setting or ()),
@@ -82,6 +84,12 @@ def compress(
         )
         folder = run_flow("compress", _checked(chosen), out, name)
     show_results(folder)
+
+
+def _checkpoint(given: Path) -> Path:
+    """Return the checkpoint's folder, of a run that of its fine-tuned arm, wherever ``runs/latest`` will lead."""
+    trained = given / "artifacts" / "train-finetune" / "model"
+    return (trained if (given / RECORD).is_file() else given).resolve()
 
 
 def _checked(profile: Profile) -> Profile:

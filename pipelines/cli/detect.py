@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aerodet.errors import UserError
+from aerodet.errors import DataError, UserError
 from aerodet.files import atomic_path, write_json
 from aerodet.pipelines.cli._paths import require_new
 
@@ -42,21 +42,31 @@ def detect(
     from aerodet.data.scenes import geojson, open_scene
     from aerodet.deploy.detector import open_detector
     from aerodet.detectnet.mosaic import detect_scene
-    from aerodet.pipelines.cli._scale import scale_of_run
+    from aerodet.pipelines.cli._scale import gsd_of_run, scale_of_run
 
     require_new(out)
-    _require_names(images)
+    _require_files(images)
     predictor, settings, used = open_detector(model)
     if scale is None:
         scale = scale_of_run(model)
-    typer.echo(f"detecting with {used}" + (f" on pictures resized by {scale:g}" if scale != 1 else ""))
+    learned = gsd_of_run(model)
+    at = f", which learned at {learned:g} m/px" if learned and scale == 1 else ""
+    typer.echo(f"detecting with {used}{at}" + (f" on pictures resized by {scale:g}" if scale != 1 else ""))
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    faults: list[DataError] = []
     with atomic_path(out) as partial:
         partial.mkdir()
         for number, path in enumerate(images, start=1):
-            scene = open_scene(path)
-            found = detect_scene(predictor, scene, settings, overlap=overlap, scale=scale, threshold=threshold)
+            try:
+                scene = open_scene(path)
+                found = detect_scene(predictor, scene, settings, overlap=overlap, scale=scale, threshold=threshold)
+            except DataError as error:
+                if len(images) == 1:
+                    raise
+                typer.echo(f"left out: {error}", err=True)
+                faults.append(error)
+                continue
             entries.append({"id": number, "file_name": scene.name, "width": scene.width, "height": scene.height})
             annotations += _annotations(found, number, len(annotations))
             if scene.georeference is not None:
@@ -71,13 +81,22 @@ def detect(
                 (partial / f"{path.stem}.jpg").write_bytes(_drawn(scene, found))
             scene.close()
             typer.echo(f"{path}: {len(found)} detections")
+        if len(faults) == len(images):
+            raise DataError(f"none of the {len(images)} pictures could be read")
         categories = [{"id": label + 1, "name": name} for label, name in enumerate(settings.classes)]
         content = {"images": entries, "annotations": annotations, "categories": categories}
         write_json(partial / "detections.json", {"info": {"model": used, "threshold": threshold}, **content})
-    typer.echo(f"{out}: {len(annotations)} detections on {len(images)} images")
+    typer.echo(f"{out}: {len(annotations)} detections on {len(entries)} images")
+    if faults:
+        raise DataError(f"{len(faults)} of {len(images)} pictures could not be read, see above; {out} has the others")
 
 
-def _require_names(images: list[Path]) -> None:
+def _require_files(images: list[Path]) -> None:
+    for path in images:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; give its pictures, such as {path}/*.jpg")
+        if not path.is_file():
+            raise UserError(f"{path} is not a file; give an image")
     stems = [path.stem for path in images]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aerodet.errors import UserError
+from aerodet.errors import DataError, UserError
 from aerodet.pipelines.cli._paths import require_new
 
 if TYPE_CHECKING:
@@ -173,32 +174,47 @@ def verify(
 
 def _verify_folder(folder: Path, registry: str | None, runs: Path, checked: Path | None) -> Verification:
     from aerodet.files import PROVENANCE
-    from aerodet.lineage import upstream
-    from aerodet.registry.verify import SBOM, find_artifacts, verify_artifacts, verify_package
+    from aerodet.registry.verify import SBOM, verify_artifacts, verify_package
 
     roots = [runs] if runs.is_dir() else []
     if (folder / SBOM).is_file():
         return verify_package(folder, roots=roots, key=checked)
     if (folder / "run.json").is_file():
-        return _verify_run(folder, registry, checked)
+        return _verify_run(folder.resolve(), roots, registry, checked)
     if not (folder / PROVENANCE).is_file():
         raise UserError(
             f"{folder} is neither a run nor an artifact nor the folder of a version; there is nothing to check"
         )
 
-    places = find_artifacts([folder.absolute().parent.parent, *roots])
-    above = [places[a.reference.digest] for a in upstream(folder, places.values()) if a.reference.digest in places]
-    return verify_artifacts([folder, *above])
+    return verify_artifacts(_with_upstream([folder], [folder.absolute().parent.parent, *roots]))
 
 
-def _verify_run(folder: Path, registry: str | None, checked: Path | None) -> Verification:
+def _with_upstream(folders: list[Path], roots: list[Path]) -> list[Path]:
+    """Return the artifacts, and those that they were made from, as far as they are under the roots."""
+    from aerodet.lineage import read_provenance
+    from aerodet.registry.verify import find_artifacts
+
+    places, found, queue = find_artifacts(roots), {}, list(folders)
+    for folder in queue:
+        if folder.resolve() not in found:
+            found[folder.resolve()] = folder
+            with suppress(DataError):  # which the verification tells of
+                above = (reference.digest for reference in read_provenance(folder).inputs.values())
+                queue += [places[digest] for digest in above if digest in places]
+    return list(found.values())
+
+
+def _verify_run(folder: Path, roots: list[Path], registry: str | None, checked: Path | None) -> Verification:
     """Check all artifacts of a run, what was copied from them into its folder, and the version that it published."""
     from aerodet.files import PROVENANCE, read_json
     from aerodet.pipelines.record import RunRecord
     from aerodet.registry.verify import verify_artifacts
 
-    result = verify_artifacts(path.parent for path in sorted((folder / "artifacts").rglob(PROVENANCE)))
     record = RunRecord.read(folder)
+    made = [path.parent for path in sorted((folder / "artifacts").rglob(PROVENANCE))]
+    result = verify_artifacts(_with_upstream(made, [folder, *roots]))
+    if record.state != "SUCCEEDED":
+        result.note(str(folder), "the run has not ended well, so that there may be more to come")
     _check_copies(result, folder, record)
     for published in sorted((folder / "artifacts").glob("*/*/version.json")):
         try:

@@ -18,6 +18,7 @@ __all__ = ["find_run", "report", "results_tables", "runs", "show_results"]
 
 _ARMS = ("real", "synthetic", "finetune")
 _CHAIN = ("finetune", "pruned", "retrained", "qat", "int8")
+_KINDS = {"aerodet": "run", "aerodet-compress": "search", "aerodet-sweep": "sweep"}
 _STATES = {"SUCCEEDED": "green", "FAILED": "red", "STOPPED": "yellow", "RUNNING": "cyan"}
 
 
@@ -29,7 +30,7 @@ def runs(out: Annotated[Path, typer.Option(metavar="DIR", help="The folder of th
     from aerodet.pipelines.record import RunRecord, is_running
 
     table = Table(box=None, header_style="bold")
-    for heading in ("run", "started", "state", "stages", *_ARMS, "int8"):
+    for heading in ("run", "kind", "started", "state", "stages", *_ARMS, "int8"):
         table.add_column(heading, justify="right" if heading in (*_ARMS, "int8", "stages") else "left", no_wrap=True)
     folders = sorted(record.parent for record in out.glob("*/run.json") if not record.parent.is_symlink())
     records = sorted(((RunRecord.read(folder), folder) for folder in folders), key=lambda pair: pair[0].started)
@@ -38,10 +39,11 @@ def runs(out: Annotated[Path, typer.Option(metavar="DIR", help="The folder of th
         done = sum(stage.state == "SUCCEEDED" for stage in record.stages)
         results = _results(folder)
         scores = [results.get("arms", {}).get(arm, {}).get("ap50") for arm in _ARMS]
-        scores.append(results.get("int8", {}).get("ap50"))
+        scores.append((results.get("int8") or results.get("chosen") or {}).get("ap50"))
+        kind = _KINDS.get(record.pipeline, record.pipeline)
         started = record.started.replace("T", " ").removesuffix("+00:00")
         table.add_row(
-            record.run_id, started, f"[{_STATES[state]}]{state.lower()}[/]", str(done), *map(_percent, scores)
+            record.run_id, kind, started, f"[{_STATES[state]}]{state.lower()}[/]", str(done), *map(_percent, scores)
         )
     if records:
         Console(width=None if Console().is_terminal else 160).print(table)
@@ -95,6 +97,10 @@ def show_results(folder: Path) -> None:
     for table in results_tables(results):
         console.print(table)
         console.print()
+    if timed := results.get("int8", {}).get("ap50_cpu"):
+        typer.echo(f"int8     timed as the graph for CPUs, which has an AP50 of {timed:.1f}")
+    if seconds := results.get("wall_seconds"):
+        typer.echo(f"time     {seconds / 60:.1f} minutes")
     failed = [name for name, verdict in results.get("gate", {}).get("rules", {}).items() if verdict == "failed"]
     if failed:
         typer.echo(f"gate     failed: {', '.join(failed)}; the model is a challenger, and the report says why")

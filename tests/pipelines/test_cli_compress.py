@@ -1,6 +1,7 @@
 """``aerodet compress`` as a user calls it: what it refuses, what it prints, and one whole search."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -115,8 +116,12 @@ def test_the_points_are_one_table():
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # 25 stages, each a process that imports torch: a minute on idle cores
 def test_a_search_from_a_checkpoint_of_ones_own(aerodet, checkpoint, tmp_path):
-    teacher = checkpoint()
-    choices = ("--model", teacher, "--sizes", "3", "--importance", "l2", "--budget-ap", "1", "--name", "first")
+    run = tmp_path / "runs" / "earlier"
+    shutil.copytree(checkpoint(), run / "artifacts" / "train-finetune" / "model")
+    (run / "run.json").write_text("{}")
+    latest = tmp_path / "runs" / "latest"
+    latest.symlink_to("earlier")  # and soon to the search
+    choices = ("--model", latest, "--sizes", "3", "--importance", "l2", "--budget-ap", "1", "--name", "first")
     status, output, shown = aerodet("compress", "--profile", "minimal", *choices)
     assert status == 0, shown
     run = tmp_path / "runs" / "first"

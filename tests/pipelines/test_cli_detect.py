@@ -104,11 +104,46 @@ def test_an_audit_shows_a_models_run_pictures_of_the_size_that_it_was_trained_on
     assert page("as-the-run.html") == larger
 
 
+def test_a_picture_that_cannot_be_read_does_not_cost_the_others(aerodet, bundle, scenes, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    status, output, shown = aerodet("detect", broken, scenes[0], "--model", bundle, "--out", "found")
+    assert status == 2
+    assert "left out: image" in shown
+    assert "1 of 2 pictures could not be read, see above; found has the others" in " ".join(shown.split())
+    assert "on 1 images" in output
+    written = json.loads((tmp_path / "found" / "detections.json").read_text())
+    assert [entry["file_name"] for entry in written["images"]] == ["plain.png"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "told"),
+    [
+        ("data: {real: ''}\nembedded: {gsd: 0.8}", "which learned at 0.8 m/px"),
+        ("data: {real: photos, real_gsd: 0.4}", "which learned at 0.4 m/px"),
+        ("data: {real: photos}\nembedded: {gsd: 0.8}", ""),
+        ("data: {real: photos, real_gsd: 0.4, scale: 2}", "on pictures resized by 2"),
+    ],
+)
+def test_the_size_of_a_pixel_is_told_where_it_is_known(aerodet, bundle, scenes, tmp_path, profile, told):
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "profile.yaml").write_text(profile)
+    first = aerodet("detect", scenes[0], "--model", bundle, "--out", "found")[1].splitlines()[0]
+    assert first.endswith(told or "model.onnx")
+    assert "m/px" in first or "m/px" not in told
+
+
 def test_what_cannot_be_used_is_told_and_nothing_is_left(aerodet, bundle, scenes, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for name in ("one.jpg", "two.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
     for arguments, sentence in (
         (["none.png", "--model", bundle], "none.png is not a file"),
         ([scenes[0], "--model", "nowhere"], "give a run, an export, an ONNX graph or a checkpoint"),
         ([scenes[0], scenes[0], "--model", bundle], "two images are named plain"),
+        (["pictures", "--model", bundle], "pictures is a folder; give its pictures, such as pictures/*.jpg"),
+        ([scenes[0], "--model", bundle / "labels.txt"], "labels.txt is no engine, ONNX graph or checkpoint"),
+        (["one.jpg", "two.jpg", "--model", bundle], "none of the 2 pictures could be read"),
     ):
         status, _, shown = aerodet("detect", *arguments, "--out", "found")
         assert (status, sentence in shown) == (2, True)

@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -28,8 +29,6 @@ def no_keys(monkeypatch):
 
 def publish(folder, engine, key=None):
     """Publish a made-up run under ``folder``/runs; returns its folder."""
-    from datetime import UTC, datetime
-
     run = folder / "runs" / engine
     record = RunRecord(engine, "aerodet", {"registry": str(folder / "runs" / "registry")})
     inputs = {}
@@ -132,6 +131,28 @@ def report(run):
     record.stages.append(StageRecord("report", "SUCCEEDED", outputs=outputs))
     record.write(run)
     return made
+
+
+def test_what_a_run_took_from_another_one_is_checked_once(aerodet, tmp_path):
+    taken = publish(tmp_path, "one") / "artifacts" / "bundle" / "bundle"
+    made = tmp_path / "runs" / "two" / "artifacts" / "evaluation" / "evaluation"
+    made.mkdir(parents=True)
+    now = datetime.now(UTC)
+    above = {"model": taken}
+    write_provenance(made, name="e", stage="evaluate", inputs=above, parameters={}, started=now, finished=now)
+    RunRecord("two", "aerodet-compress", {}).write(tmp_path / "runs" / "two")
+    status, output, _ = aerodet("verify", "runs/two")
+    assert (status, "2 artifacts checked, nothing was changed" in output) == (0, True)
+    assert "note: " + str(tmp_path / "runs" / "two") + ": the run has not ended well" in output
+    (taken / "files.json").write_text("{ }")
+    status, output, _ = aerodet("verify", "runs/two")
+    assert status == 2
+    assert f"fault: {taken}: " in output
+    assert "1 fault" in output
+    assert "is not here" not in output
+    assert ", 1 fault" in aerodet("verify", "runs/one")[1]
+    status, output, _ = aerodet("verify", "runs/two", "--runs", "runs/two")
+    assert (status, "is not here and was not checked" in output) == (0, True)
 
 
 @pytest.mark.parametrize("name", ["report.html", "results.json", "artifacts/report/report"])

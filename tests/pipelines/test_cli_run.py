@@ -160,9 +160,9 @@ def test_runs_lists_state_and_scores(aerodet, folder):
     rows = {line.split()[0]: line.split() for line in output.splitlines()[1:]}
     assert status == 0
     assert list(rows) == ["first", "second", "third"]
-    assert rows["first"][3:] == ["succeeded", "1", "94.2", "71.6", "91.8", "91.5"]
-    assert rows["second"][3:] == ["failed", "0"]
-    assert rows["third"][3] == "stopped"
+    assert rows["first"][4:] == ["succeeded", "1", "94.2", "71.6", "91.8", "91.5"]
+    assert rows["second"][4:] == ["failed", "0"]
+    assert rows["third"][4] == "stopped"
 
 
 def test_report_names_the_page_of_the_newest_run(aerodet, folder):
@@ -180,10 +180,19 @@ def test_the_end_of_a_run_names_the_rules_that_failed(tmp_path, capsys, verdict,
     scores = {"ap50": 90.0}
     chain = dict.fromkeys(("pruned", "retrained", "qat", "int8"), scores)
     arms = dict.fromkeys(("real", "synthetic", "finetune"), scores)
-    results = {"arms": arms, **chain, "gate": {"rules": {"accuracy": verdict, "speed": "passed"}}}
+    chain["int8"] = {**scores, "ap50_cpu": 90.24}
+    results = {
+        "arms": arms,
+        **chain,
+        "wall_seconds": 387.0,
+        "gate": {"rules": {"accuracy": verdict, "speed": "passed"}},
+    }
     (tmp_path / "results.json").write_text(json.dumps(results))
     show_results(tmp_path)
-    assert ("gate     failed: accuracy; " in capsys.readouterr().out) is told
+    output = capsys.readouterr().out
+    assert ("gate     failed: accuracy; " in output) is told
+    assert "int8     timed as the graph for CPUs, which has an AP50 of 90.2\n" in output
+    assert "time     6.5 minutes\n" in output
 
 
 def test_collect_needs_a_report_stage(tmp_path):

@@ -56,6 +56,8 @@ def open_detector(path: Path | str) -> tuple[Predictor, Settings, str]:
     path, given = models_of(Path(path))[-1], Path(path)
     if path == given / _TEACHER or ((path / "chosen.json").is_file() and not (path / "spec.txt").is_file()):
         raise DataError(f"{given} is a search that chose no network; give the export of one of its points")
+    if path == given and (given / "run.json").is_file():
+        raise DataError(f"{given} has no export; the run has not come so far, or was of another kind")
     if path.is_dir():
         engines = [engine for engine in sorted(path.glob("*.engine")) if can_run(engine)]
         found = [*engines, *(path / name for name in _FILES if (path / name).is_file())]
@@ -64,6 +66,8 @@ def open_detector(path: Path | str) -> tuple[Predictor, Settings, str]:
         path = found[0]
     if not path.is_file():
         raise DataError(f"{path} does not exist; give a run, an export, an ONNX graph or a checkpoint of aerodet")
+    if path.suffix not in (".engine", ".onnx", ".pt"):
+        raise DataError(f"{path} is no engine, ONNX graph or checkpoint")
     spec = path.parent / "spec.txt"
     if not spec.is_file():
         raise DataError(f"{path} has no spec.txt beside it, which says how its outputs become boxes; put it there")

@@ -132,7 +132,7 @@ def verify_artifacts(folders: Iterable[Path]) -> Verification:
         folders: of the artifacts, such as all of a run's.
     """
     result = Verification()
-    known: dict[str, Path] = {}
+    known: set[str] = set()
     statements: list[tuple[Path, Provenance]] = []
     for folder in (path.absolute() for path in folders):
         result.artifacts += 1
@@ -142,7 +142,7 @@ def verify_artifacts(folders: Iterable[Path]) -> Verification:
             result.fault(str(folder), str(error))
             continue
         found = folder_digest(folder)
-        known[found] = folder
+        known |= {found, provenance.digest}  # what was changed is here, too
         statements.append((folder, provenance))
         if found != provenance.digest:
             result.fault(str(folder), _changed(folder, provenance, found))

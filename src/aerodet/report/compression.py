@@ -153,7 +153,7 @@ class Search:
     def sentence(self) -> str:
         """Say whether pruning was worth it; empty without controls."""
         cases = "; ".join(
-            f"{v.outcome} at {v.wanted:,} parameters, {_told(v.pruned)} against {_told(v.narrow)}"
+            f"{v.outcome} at about {v.wanted:,} parameters, {_told(v.pruned)} against {_told(v.narrow)}"
             for v in self.verdicts()
         )
         return f"Pruning against training narrow networks from scratch, AP50 (AP75): {cases}." if cases else ""

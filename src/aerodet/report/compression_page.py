@@ -119,8 +119,8 @@ def scatter_chart(
     """
     points, least = search.points, search.least_ap50
     scores = [point.ap50 for point in points]
-    low = max(0.0, 10 * math.floor((min(*scores, least) - 2) / 10))
-    high = min(100.0, 10 * math.ceil((max(*scores, search.reference.ap50) + 2) / 10))
+    low = max(0.0, 5 * math.floor((min(*scores, least) - 1) / 5))
+    high = min(100.0, 5 * math.ceil((max(*scores, search.reference.ap50) + 1) / 5))
     up = Scale(low, high, _BOTTOM, _TOP)
     bend: Callable[[float], float] = math.log10 if log else float
     values = [measure(point) for point in points]
@@ -135,13 +135,14 @@ def scatter_chart(
     parts.append(text(_LEFT - 30, 11, "AP50 of INT8", class_="name", anchor="start"))
     if least > 0:  # a budget that allows any AP50 has no line
         parts.append(line((_LEFT, up(least)), (_RIGHT, up(least)), "budget"))
-        parts.append(text(_LEFT + 4, up(least) - 5, "budget", class_="name", anchor="start"))
     steps = _steps(points, measure)
     parts.append(
         path([(across(bend(measure(p))), up(p.ap50)) for p in steps], "thread") if len(steps) > 1 else Markup()
     )
     for point in points:
         parts.append(_mark(across(bend(measure(point))), up(point.ap50), point, search.chosen))
+    if least > 0:
+        parts.append(text(_LEFT + 4, up(least) - 5, "budget", class_="name lifted", anchor="start"))
     said = "; ".join(f"{point.name} {spell(measure(point))}, AP50 {point.ap50:.1f}" for point in points)
     return figure(WIDTH, _HEIGHT, f"{spoken}: {said}", *parts)
 
@@ -188,13 +189,13 @@ def _steps(points: Sequence[Point], measure: Callable[[Point], float]) -> list[P
 
 
 def _marks(low: float, high: float) -> list[float]:
-    """Return about four round values on a logarithmic axis: 1, 2 and 5 times powers of ten."""
+    """Return about four round values on a logarithmic axis: such as 1, 2 and 5 times powers of ten, else the ends."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 5, 6, 8)):
+    for factors in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 5, 6, 8), (1, 1.5, 2, 2.5, 3, 4, 5)):
         found = [f * 10.0**p for p in powers for f in factors if low * 0.95 <= f * 10.0**p <= high * 1.05]
         if len(found) >= 3:
             return found
-    return found or [low, high]
+    return found if len(found) > 1 else sorted({low, high})
 
 
 def _short(value: float) -> str:

@@ -366,6 +366,7 @@ class ReportData:
         arms: ``real``, ``synthetic`` and ``finetune``.
         stages: from the float model that was fine-tuned to INT8, in order.
         benchmark: INT8 against float.
+        cpu_ap50: percent, of the INT8 graph for CPUs, which was timed.
         training: one curve a training.
         examples: best and worst test images.
         operating_point: detections under its score were left out of the examples.
@@ -381,6 +382,7 @@ class ReportData:
     arms: tuple[Arm, ...]
     stages: tuple[StageResult, ...]
     benchmark: Benchmark | None = None
+    cpu_ap50: float | None = None
     training: tuple[TrainingCurve, ...] = ()
     examples: tuple[Example, ...] = ()
     operating_point: OperatingPoint | None = None

@@ -89,6 +89,7 @@ def report(*, results: Path, report: Path, run_id: str, profile: str, started: f
         arms=tuple(Arm(key, label, evaluations[key], _note(key, inputs)) for key, label in _ARMS.items()),
         stages=tuple(_chain(inputs, evaluations, timings)),
         benchmark=timings,
+        cpu_ap50=evaluations["int8_cpu"].ap50,
         training=tuple(_curves(inputs)),
         examples=examples,
         operating_point=point,

@@ -133,8 +133,8 @@ def test_pruning_is_compared_with_narrow_training_at_each_size():
         (100_000, "l2-10", "narrow-distilled-10", "behind"),
     ]
     assert search(*points).sentence() == (
-        "Pruning against training narrow networks from scratch, AP50 (AP75): ahead at 250,000 parameters, 91.0 (71.0) "
-        "against 89.5 (69.5); behind at 100,000 parameters, 85.0 (65.0) against 87.5 (67.5)."
+        "Pruning against training narrow networks from scratch, AP50 (AP75): ahead at about 250,000 parameters, "
+        "91.0 (71.0) against 89.5 (69.5); behind at about 100,000 parameters, 85.0 (65.0) against 87.5 (67.5)."
     )
 
 
@@ -157,7 +157,7 @@ def test_pruning_is_ahead_or_behind_by_more_than_two_trainings_differ_by(ap50, a
 
 def test_the_verdict_is_on_the_figures_that_are_printed():
     found = search(point("l2-4", 97.95), point("narrow-4", 97.04))
-    assert "ahead at 250,000 parameters, 98.0 (78.0) against 97.0 (77.0)" in found.sentence()
+    assert "ahead at about 250,000 parameters, 98.0 (78.0) against 97.0 (77.0)" in found.sentence()
 
 
 def test_a_point_that_is_ahead_of_all_others_decides():

@@ -129,7 +129,7 @@ def test_the_comparison_puts_the_chosen_export_aside_and_says_what_pruning_was_w
     found = content(made["results"], "results.json")
     assert found["chosen"]["name"] == "narrow-10"
     assert found["verdicts"] == [{"wanted": 100, "pruned": "l2-10", "narrow": "narrow-10", "outcome": "level"}]
-    assert "level at 100 parameters" in found["sentence"]
+    assert "level at about 100 parameters" in found["sentence"]
     assert [point["within_budget"] for point in found["points"]] == [True, True, False]
     # Latencies are put on the median of the reference's three timings.
     assert found["teacher"]["median_ms"] == 26.0
