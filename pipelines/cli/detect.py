@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +40,7 @@ def detect(
 
     DIR/detections.json is COCO with a score for each box; a georeferenced picture gets a GeoJSON file too.
     """
-    from aerodet.data.scenes import geojson, open_scene
+    from aerodet.data.scenes import open_scene
     from aerodet.deploy.detector import open_detector
     from aerodet.detectnet.mosaic import detect_scene
     from aerodet.pipelines.cli._scale import gsd_of_run, scale_of_run
@@ -54,41 +55,30 @@ def detect(
     typer.echo(f"detecting with {used}{at}" + (f" on pictures resized by {scale:g}" if scale != 1 else ""))
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    faults: list[DataError] = []
     with atomic_path(out) as partial:
         partial.mkdir()
         for number, path in enumerate(images, start=1):
             try:
-                scene = open_scene(path)
-                found = detect_scene(predictor, scene, settings, overlap=overlap, scale=scale, threshold=threshold)
+                with closing(open_scene(path)) as scene:
+                    found = detect_scene(predictor, scene, settings, overlap=overlap, scale=scale, threshold=threshold)
+                    entry = {"id": number, "file_name": scene.name, "width": scene.width, "height": scene.height}
+                    _write_beside(partial, path.stem, scene, found, settings.classes, draw=draw)
             except DataError as error:
                 if len(images) == 1:
                     raise
                 typer.echo(f"left out: {error}", err=True)
-                faults.append(error)
                 continue
-            entries.append({"id": number, "file_name": scene.name, "width": scene.width, "height": scene.height})
+            entries.append(entry)
             annotations += _annotations(found, number, len(annotations))
-            if scene.georeference is not None:
-                properties = [
-                    {"class": settings.classes[label], "score": round(score, 4)}
-                    for label, score in zip(found.labels.tolist(), found.scores.tolist(), strict=True)
-                ]
-                write_json(
-                    partial / f"{path.stem}.geojson", geojson(scene.name, scene.georeference, found.boxes, properties)
-                )
-            if draw:
-                (partial / f"{path.stem}.jpg").write_bytes(_drawn(scene, found))
-            scene.close()
             typer.echo(f"{path}: {len(found)} detections")
-        if len(faults) == len(images):
+        if not entries:
             raise DataError(f"none of the {len(images)} pictures could be read")
         categories = [{"id": label + 1, "name": name} for label, name in enumerate(settings.classes)]
         content = {"images": entries, "annotations": annotations, "categories": categories}
         write_json(partial / "detections.json", {"info": {"model": used, "threshold": threshold}, **content})
     typer.echo(f"{out}: {len(annotations)} detections on {len(entries)} images")
-    if faults:
-        raise DataError(f"{len(faults)} of {len(images)} pictures could not be read, see above; {out} has the others")
+    if left_out := len(images) - len(entries):
+        raise DataError(f"{left_out} of {len(images)} pictures could not be read, see above; {out} has the others")
 
 
 def _require_files(images: list[Path]) -> None:
@@ -101,6 +91,22 @@ def _require_files(images: list[Path]) -> None:
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise UserError(f"two images are named {twice}; detect on them in two calls")
+
+
+def _write_beside(
+    folder: Path, stem: str, scene: Scene, found: Detections, classes: tuple[str, ...], *, draw: bool
+) -> None:
+    """Write what a picture gets of its own: GeoJSON if it is georeferenced, and itself with the boxes."""
+    from aerodet.data.scenes import geojson
+
+    if scene.georeference is not None:
+        properties = [
+            {"class": classes[label], "score": round(score, 4)}
+            for label, score in zip(found.labels.tolist(), found.scores.tolist(), strict=True)
+        ]
+        write_json(folder / f"{stem}.geojson", geojson(scene.name, scene.georeference, found.boxes, properties))
+    if draw:
+        (folder / f"{stem}.jpg").write_bytes(_drawn(scene, found))
 
 
 def _annotations(found: Detections, image: int, before: int) -> list[dict[str, Any]]:
