@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -111,9 +112,9 @@ class RunRecord:
             folder: path or address of the run's folder now.
         """
         parts = PurePosixPath(output).parts
-        if self.run_id not in parts:
+        last = max((n for n, pair in enumerate(pairwise(parts)) if pair == (self.run_id, "artifacts")), default=None)
+        if last is None:
             return output
-        last = len(parts) - 1 - parts[::-1].index(self.run_id)
         return "/".join([folder, *parts[last + 1 :]])
 
 

@@ -27,15 +27,14 @@ def scale_of_run(model: Path) -> float:
 
 
 def gsd_of_run(model: Path) -> float:
-    """Return the m/px at which the run that a model lies in showed real images to it; 0 where it does not say.
-
-    Raises:
-        DataError: the run's profile is not YAML.
-    """
-    profile = _profile_of_run(model)
-    data = profile.get("data") or {}
-    rendered = not data.get("real")
-    return float(data.get("real_gsd") or (rendered and (profile.get("embedded") or {}).get("gsd")) or 0.0)
+    """Return the m/px at which the run that a model lies in showed real images to it; 0 where it does not say."""
+    try:
+        profile = _profile_of_run(model)
+    except DataError:  # a hint is no reason to stop
+        return 0.0
+    rendered = not (profile.get("data") or {}).get("real")
+    told = (profile.get("gap") or {}).get("real_gsd")
+    return float(told or (rendered and (profile.get("embedded") or {}).get("gsd")) or 0.0)
 
 
 def _profile_of_run(model: Path) -> dict[str, Any]:
@@ -44,6 +43,7 @@ def _profile_of_run(model: Path) -> dict[str, Any]:
     if run is None or not (run / "profile.yaml").is_file():
         return {}
     try:
-        return yaml.safe_load((run / "profile.yaml").read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load((run / "profile.yaml").read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise DataError(f"{run / 'profile.yaml'} is not YAML ({' '.join(str(error).split())}); give --scale") from error
+    return content if isinstance(content, dict) else {}

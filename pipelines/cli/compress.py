@@ -23,7 +23,7 @@ from aerodet.pipelines.cli._local import (
     run_flow,
 )
 from aerodet.pipelines.cli.runs import show_results
-from aerodet.pipelines.record import RECORD
+from aerodet.pipelines.record import RECORD, RunRecord
 
 if TYPE_CHECKING:
     from aerodet.pipelines.profiles import Profile
@@ -87,9 +87,22 @@ def compress(
 
 
 def _checkpoint(given: Path) -> Path:
-    """Return the checkpoint's folder, of a run that of its fine-tuned arm, wherever ``runs/latest`` will lead."""
-    trained = given / "artifacts" / "train-finetune" / "model"
-    return (trained if (given / RECORD).is_file() else given).resolve()
+    """Return a checkpoint's folder, of a run that of its fine-tuned arm, wherever ``runs/latest`` will lead.
+
+    Raises:
+        UserError: the run has no such model.
+    """
+    if not (given / RECORD).is_file():
+        return given.resolve()
+    record = RunRecord.read(given)
+    for name, output in (
+        ("train-finetune", "model"),
+        ("import-teacher", "artifact"),
+    ):  # a search may have been given it
+        stage = record.stage(name)
+        if stage is not None and output in stage.outputs:
+            return Path(record.place(stage.outputs[output], str(given))).resolve()
+    raise UserError(f"--model {given} has no fine-tuned model yet; finish the run, or give the folder of a checkpoint")
 
 
 def _checked(profile: Profile) -> Profile:

@@ -51,8 +51,8 @@ def detect(
     if scale is None:
         scale = scale_of_run(model)
     learned = gsd_of_run(model)
-    at = f", which learned at {learned:g} m/px" if learned and scale == 1 else ""
-    typer.echo(f"detecting with {used}{at}" + (f" on pictures resized by {scale:g}" if scale != 1 else ""))
+    at = f", which learned at {learned:g} m/px" if learned else ""
+    typer.echo(f"detecting with {used}{at}" + (f"; pictures are resized by {scale:g}" if scale != 1 else ""))
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     with atomic_path(out) as partial:

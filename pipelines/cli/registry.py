@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aerodet.errors import DataError, UserError
+from aerodet.errors import UserError
 from aerodet.pipelines.cli._paths import require_new
 
 if TYPE_CHECKING:
@@ -174,7 +173,7 @@ def verify(
 
 def _verify_folder(folder: Path, registry: str | None, runs: Path, checked: Path | None) -> Verification:
     from aerodet.files import PROVENANCE
-    from aerodet.registry.verify import SBOM, verify_artifacts, verify_package
+    from aerodet.registry.verify import SBOM, verify_artifacts, verify_package, with_upstream
 
     roots = [runs] if runs.is_dir() else []
     if (folder / SBOM).is_file():
@@ -186,33 +185,18 @@ def _verify_folder(folder: Path, registry: str | None, runs: Path, checked: Path
             f"{folder} is neither a run nor an artifact nor the folder of a version; there is nothing to check"
         )
 
-    return verify_artifacts(_with_upstream([folder], [folder.absolute().parent.parent, *roots]))
-
-
-def _with_upstream(folders: list[Path], roots: list[Path]) -> list[Path]:
-    """Return the artifacts, and those that they were made from, as far as they are under the roots."""
-    from aerodet.lineage import read_provenance
-    from aerodet.registry.verify import find_artifacts
-
-    places, found, queue = find_artifacts(roots), {}, list(folders)
-    for folder in queue:
-        if folder.resolve() not in found:
-            found[folder.resolve()] = folder
-            with suppress(DataError):  # which the verification tells of
-                above = (reference.digest for reference in read_provenance(folder).inputs.values())
-                queue += [places[digest] for digest in above if digest in places]
-    return list(found.values())
+    return verify_artifacts(with_upstream([folder], [folder.absolute().parent.parent, *roots]))
 
 
 def _verify_run(folder: Path, roots: list[Path], registry: str | None, checked: Path | None) -> Verification:
     """Check all artifacts of a run, what was copied from them into its folder, and the version that it published."""
     from aerodet.files import PROVENANCE, read_json
     from aerodet.pipelines.record import RunRecord
-    from aerodet.registry.verify import verify_artifacts
+    from aerodet.registry.verify import verify_artifacts, with_upstream
 
     record = RunRecord.read(folder)
     made = [path.parent for path in sorted((folder / "artifacts").rglob(PROVENANCE))]
-    result = verify_artifacts(_with_upstream(made, [folder, *roots]))
+    result = verify_artifacts(with_upstream(made, [folder, *roots]))
     if record.state != "SUCCEEDED":
         result.note(str(folder), "the run has not ended well, so that there may be more to come")
     _check_copies(result, folder, record)
@@ -230,30 +214,28 @@ def _verify_run(folder: Path, roots: list[Path], registry: str | None, checked: 
 
 
 def _check_copies(result: Verification, folder: Path, record: RunRecord) -> None:
-    """Check the results and the report in a run's folder against what its last stage made."""
-    from aerodet.files import file_digest
+    """Check the results and the report in a run's folder by what KFP noted of the stage that made them."""
+    from aerodet.files import digest_of, file_digest
     from aerodet.pipelines.record import RESULTS
 
     stage = record.stage("report")
     if stage is None or stage.state != "SUCCEEDED":
         return
     for name, output in RESULTS.items():
-        made, copy = Path(record.place(stage.outputs[output], str(folder))), folder / name
-        if made.is_dir():  # an artifact with provenance, by which its content is checked
-            files, digest = [copy], file_digest(made / name) if (made / name).is_file() else ""
-        else:
-            files, digest = [made, copy], _noted_digest(made)
-        for file in files:
-            if not digest or not file.is_file():
+        made, copy = Path(record.place(stage.outputs.get(output, output), str(folder))), folder / name
+        digest = _noted_digest(made)
+        for file in (copy,) if output == "results" else (copy, made):  # the results have provenance, and were checked
+            if not file.is_file() or not digest:
                 result.note(str(file), "nothing tells what it was" if file.is_file() else "it is not there any more")
                 continue
             result.files += 1
-            if file_digest(file) != digest:
+            found = file_digest(file)
+            if digest not in (found, digest_of({name: found})):
                 result.fault(str(file), "it was changed since the run made it")
 
 
 def _noted_digest(output: Path) -> str:
-    """Return the SHA-256 of an output as KFP's executor noted it; empty where it did not."""
+    """Return the SHA-256 of a file or folder that a stage made, as KFP noted it; empty where it did not."""
     from aerodet.files import read_json
 
     try:

@@ -97,7 +97,7 @@ def show_results(folder: Path) -> None:
     for table in results_tables(results):
         console.print(table)
         console.print()
-    if timed := results.get("int8", {}).get("ap50_cpu"):
+    if (timed := results.get("int8", {}).get("ap50_cpu")) is not None:
         typer.echo(f"int8     timed as the graph for CPUs, which has an AP50 of {timed:.1f}")
     if seconds := results.get("wall_seconds"):
         typer.echo(f"time     {seconds / 60:.1f} minutes")

@@ -13,8 +13,10 @@ from aerodet.detectnet.quantize import prepare_qat
 from aerodet.lineage import upstream
 from aerodet.pipelines import RunRecord
 from aerodet.pipelines._specs import arm_spec
+from aerodet.pipelines.cli.compress import _checkpoint
 from aerodet.pipelines.cli.runs import results_tables
 from aerodet.pipelines.profiles import load_profile
+from aerodet.pipelines.record import StageRecord
 
 POINT = {"parameters": 444_000, "bytes": 460_000, "ap50": 91.04, "ap75": 62.0, "median_ms": 1.25, "speedup": 16.0}
 RESULTS = {
@@ -113,12 +115,20 @@ def test_the_points_are_one_table():
     assert str(table.title).startswith("No network keeps AP50 within 2 points of the ")
 
 
+def test_a_run_without_a_fine_tuned_model_is_named(aerodet, tmp_path):
+    RunRecord("early", "aerodet", {}).write(tmp_path)
+    status, _, shown = aerodet("compress", "--model", tmp_path)
+    assert (status, "has no fine-tuned model yet; finish the run" in " ".join(shown.split())) == (2, True)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # 25 stages, each a process that imports torch: a minute on idle cores
 def test_a_search_from_a_checkpoint_of_ones_own(aerodet, checkpoint, tmp_path):
     run = tmp_path / "runs" / "earlier"
-    shutil.copytree(checkpoint(), run / "artifacts" / "train-finetune" / "model")
-    (run / "run.json").write_text("{}")
+    teacher = run / "artifacts" / "train-finetune" / "model"
+    shutil.copytree(checkpoint(), teacher)
+    trained = StageRecord("train-finetune", "SUCCEEDED", outputs={"model": str(teacher)})
+    RunRecord("earlier", "aerodet", {}, stages=[trained]).write(run)
     latest = tmp_path / "runs" / "latest"
     latest.symlink_to("earlier")  # and soon to the search
     choices = ("--model", latest, "--sizes", "3", "--importance", "l2", "--budget-ap", "1", "--name", "first")
@@ -139,6 +149,7 @@ def test_a_search_from_a_checkpoint_of_ones_own(aerodet, checkpoint, tmp_path):
     assert "The network that was compressed finds nothing: train it longer." in " ".join(output.split())
     stages = {ancestor.provenance.stage for ancestor in upstream(chosen, [run]) if ancestor.provenance}
     assert {"candidate", "export", "train", "prune", "synthesize", "benchmark"} <= stages
+    assert _checkpoint(latest) == teacher.resolve()  # of the search now
     status, _, shown = aerodet("compress", "--resume", "first")
     assert status == 0
     stages = RunRecord.read(run).stages

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+import yaml
 from rasterio.transform import from_origin
 
 from aerodet.data import encode_image
@@ -117,20 +118,29 @@ def test_a_picture_that_cannot_be_read_does_not_cost_the_others(aerodet, bundle,
 
 
 @pytest.mark.parametrize(
-    ("profile", "told"),
+    ("settings", "told"),
     [
-        ("data: {real: ''}\nembedded: {gsd: 0.8}", "which learned at 0.8 m/px"),
-        ("data: {real: photos, real_gsd: 0.4}", "which learned at 0.4 m/px"),
-        ("data: {real: photos}\nembedded: {gsd: 0.8}", ""),
-        ("data: {real: photos, real_gsd: 0.4, scale: 2}", "on pictures resized by 2"),
+        (["embedded.gsd=0.8"], ", which learned at 0.8 m/px"),
+        (["data.real=photos", "gap.real_gsd=0.4"], ", which learned at 0.4 m/px"),
+        (["data.real=photos", "embedded.gsd=0.8"], ""),
+        (
+            ["data.real=photos", "gap.real_gsd=0.4", "data.scale=2"],
+            ", which learned at 0.4 m/px; pictures are resized by 2",
+        ),
     ],
 )
-def test_the_size_of_a_pixel_is_told_where_it_is_known(aerodet, bundle, scenes, tmp_path, profile, told):
+def test_the_size_of_a_pixel_is_told_where_it_is_known(aerodet, bundle, scenes, tmp_path, settings, told):
     (tmp_path / "run.json").write_text("{}")
-    (tmp_path / "profile.yaml").write_text(profile)
+    (tmp_path / "profile.yaml").write_text(yaml.safe_dump(load_profile("minimal", settings).model_dump(mode="json")))
     first = aerodet("detect", scenes[0], "--model", bundle, "--out", "found")[1].splitlines()[0]
-    assert first.endswith(told or "model.onnx")
-    assert "m/px" in first or "m/px" not in told
+    assert first == f"detecting with {bundle / 'model.onnx'}{told}"
+
+
+@pytest.mark.parametrize("content", ["data: [", "- one", ""])
+def test_a_profile_that_cannot_be_read_costs_no_detection_at_a_given_scale(aerodet, bundle, scenes, tmp_path, content):
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "profile.yaml").write_text(content)
+    assert aerodet("detect", scenes[0], "--model", bundle, "--out", "found", "--scale", 1)[0] == 0
 
 
 def test_what_cannot_be_used_is_told_and_nothing_is_left(aerodet, bundle, scenes, tmp_path):
@@ -142,7 +152,7 @@ def test_what_cannot_be_used_is_told_and_nothing_is_left(aerodet, bundle, scenes
         ([scenes[0], "--model", "nowhere"], "give a run, an export, an ONNX graph or a checkpoint"),
         ([scenes[0], scenes[0], "--model", bundle], "two images are named plain"),
         (["pictures", "--model", bundle], "pictures is a folder; give its pictures, such as pictures/*.jpg"),
-        ([scenes[0], "--model", bundle / "labels.txt"], "labels.txt is no engine, ONNX graph or checkpoint"),
+        ([scenes[0], "--model", bundle / "labels.txt"], "labels.txt"),
         (["one.jpg", "two.jpg", "--model", bundle], "none of the 2 pictures could be read"),
     ):
         status, _, shown = aerodet("detect", *arguments, "--out", "found")

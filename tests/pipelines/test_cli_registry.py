@@ -1,4 +1,5 @@
 import json
+import shutil
 from datetime import UTC, datetime
 
 import pytest
@@ -124,60 +125,61 @@ def report(run):
     (made / "results").mkdir(parents=True)
     for place in (made / "results" / "results.json", made / "report", run / "results.json", run / "report.html"):
         place.write_text("as it was made")
-    noted = {"metadata": {"digest": f"sha256:{file_digest(made / 'report')}"}}
-    (made / "executor_output.json").write_text(json.dumps({"artifacts": {"report": {"artifacts": [noted]}}}))
+    now = datetime.now(UTC)
+    facts = {"name": "results", "stage": "report", "inputs": {}, "parameters": {}}
+    digests = {
+        "results": write_provenance(made / "results", **facts, started=now, finished=now).digest,
+        "report": file_digest(made / "report"),
+    }
+    noted = {name: {"artifacts": [{"metadata": {"digest": f"sha256:{digest}"}}]} for name, digest in digests.items()}
+    (made / "executor_output.json").write_text(json.dumps({"artifacts": noted}))
     record = RunRecord.read(run)
-    outputs = {name: str(made / name) for name in ("results", "report")}
+    outputs = {name: str(made / name) for name in digests}
     record.stages.append(StageRecord("report", "SUCCEEDED", outputs=outputs))
     record.write(run)
     return made
 
 
-def test_what_a_run_took_from_another_one_is_checked_once(aerodet, tmp_path):
-    taken = publish(tmp_path, "one") / "artifacts" / "bundle" / "bundle"
-    made = tmp_path / "runs" / "two" / "artifacts" / "evaluation" / "evaluation"
-    made.mkdir(parents=True)
-    now = datetime.now(UTC)
-    above = {"model": taken}
-    write_provenance(made, name="e", stage="evaluate", inputs=above, parameters={}, started=now, finished=now)
-    RunRecord("two", "aerodet-compress", {}).write(tmp_path / "runs" / "two")
-    status, output, _ = aerodet("verify", "runs/two")
-    assert (status, "2 artifacts checked, nothing was changed" in output) == (0, True)
-    assert "note: " + str(tmp_path / "runs" / "two") + ": the run has not ended well" in output
-    (taken / "files.json").write_text("{ }")
-    status, output, _ = aerodet("verify", "runs/two")
-    assert status == 2
-    assert f"fault: {taken}: " in output
-    assert "1 fault" in output
-    assert "is not here" not in output
-    assert ", 1 fault" in aerodet("verify", "runs/one")[1]
-    status, output, _ = aerodet("verify", "runs/two", "--runs", "runs/two")
-    assert (status, "is not here and was not checked" in output) == (0, True)
-
-
+@pytest.mark.parametrize("run_id", ["one", "report", "results", "artifacts"])
 @pytest.mark.parametrize("name", ["report.html", "results.json", "artifacts/report/report"])
-def test_a_changed_report_of_a_run_is_named(aerodet, tmp_path, name):
-    run = publish(tmp_path, "one")
+def test_a_changed_report_of_a_run_is_named(aerodet, tmp_path, run_id, name):
+    run = publish(tmp_path, run_id)
     report(run)
-    assert aerodet("verify", run)[0] == 0
+    status, output, _ = aerodet("verify", run)
+    assert (status, "note" in output) == (0, "note: " + str(run) in output)
     moved = run.rename(tmp_path / "elsewhere")
     (moved / name).write_text("better")
     status, output, _ = aerodet("verify", moved, "--registry", tmp_path / "runs" / "registry")
     assert status == 2
     assert f"fault: {moved / name}: it was changed since the run made it" in output
+    assert "1 fault" in output
 
 
-def test_a_report_of_which_nothing_tells_what_it_was_is_noted(aerodet, tmp_path):
+def test_a_report_whose_original_is_gone_is_checked_by_what_was_noted(aerodet, tmp_path):
+    run = publish(tmp_path, "one")
+    made = report(run)
+    shutil.rmtree(made / "results")
+    (made / "report").unlink()
+    status, output, _ = aerodet("verify", run)
+    assert (status, f"note: {made / 'report'}: it is not there any more" in output) == (0, True)
+    (run / "results.json").write_text("better")
+    assert f"fault: {run / 'results.json'}: it was changed" in aerodet("verify", run)[1]
+
+
+def test_a_report_of_which_nothing_tells_what_it_was_is_noted(aerodet, tmp_path, monkeypatch):
     run = publish(tmp_path, "one")
     made = report(run)
     (made / "executor_output.json").unlink()
-    (made / "results" / "results.json").unlink()
     (run / "report.html").unlink()
     status, output, _ = aerodet("verify", run)
     assert status == 0
     assert f"note: {run / 'results.json'}: nothing tells what it was" in output
     assert f"note: {run / 'report.html'}: it is not there any more" in output
-    assert f"note: {made / 'report'}: nothing tells what it was" in output
+    record = RunRecord.read(run)
+    record.stage("report").outputs.clear()
+    record.write(run)
+    monkeypatch.chdir(run)
+    assert f"note: {run / 'results.json'}: nothing tells what it was" in aerodet("verify", run)[1]
 
 
 @pytest.mark.parametrize(

@@ -155,11 +155,16 @@ def test_runs_lists_state_and_scores(aerodet, folder):
     record.run_id, record.state, record.started = "third", "RUNNING", "2999-01-01T00:00:00+00:00"
     (folder / "runs" / "third").mkdir()
     record.write(folder / "runs" / "third")
+    search = folder / "runs" / "search"
+    search.mkdir()
+    RunRecord("search", "aerodet-compress", {}, started="3000-01-01T00:00:00+00:00", state="SUCCEEDED").write(search)
+    (search / "results.json").write_text('{"flow": "compress", "chosen": {"ap50": 88.8}}')
 
     status, output, _ = aerodet("runs")
     rows = {line.split()[0]: line.split() for line in output.splitlines()[1:]}
     assert status == 0
-    assert list(rows) == ["first", "second", "third"]
+    assert list(rows) == ["first", "second", "third", "search"]
+    assert rows["search"] == ["search", "search", "3000-01-01", "00:00:00", "succeeded", "0", "88.8"]
     assert rows["first"][4:] == ["succeeded", "1", "94.2", "71.6", "91.8", "91.5"]
     assert rows["second"][4:] == ["failed", "0"]
     assert rows["third"][4] == "stopped"

@@ -70,7 +70,8 @@ def test_a_sweep_ends_with_a_curve_and_goes_on_where_it_was(aerodet, tmp_path):
 
     status, output, _ = aerodet("runs")
     assert status == 0
-    assert output.splitlines()[1].split()[1:6:4] == ["sweep", str(len(record.stages))]
+    row = output.splitlines()[1].split()
+    assert (row[1], row[4:6]) == ("sweep", ["succeeded", str(len(record.stages))])
     status, _, shown = aerodet("sweep", "--resume", folder)
     assert status == 0
     assert all(stage.kept for stage in RunRecord.read(folder).stages)

@@ -53,28 +53,37 @@ def open_detector(path: Path | str) -> tuple[Predictor, Settings, str]:
     Raises:
         DataError: there is no detector.
     """
-    path, given = models_of(Path(path))[-1], Path(path)
-    if path == given / _TEACHER or ((path / "chosen.json").is_file() and not (path / "spec.txt").is_file()):
-        raise DataError(f"{given} is a search that chose no network; give the export of one of its points")
-    if path == given and (given / "run.json").is_file():
-        raise DataError(f"{given} has no export; the run has not come so far, or was of another kind")
-    if path.is_dir():
-        engines = [engine for engine in sorted(path.glob("*.engine")) if can_run(engine)]
-        found = [*engines, *(path / name for name in _FILES if (path / name).is_file())]
-        if not found:
-            raise DataError(f"{path} holds no detector; give a run, an export, an ONNX graph or a checkpoint")
-        path = found[0]
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; give a run, an export, an ONNX graph or a checkpoint of aerodet")
-    if path.suffix not in (".engine", ".onnx", ".pt"):
-        raise DataError(f"{path} is no engine, ONNX graph or checkpoint")
-    spec = path.parent / "spec.txt"
+    file = _file_of(Path(path))
+    graph = file.suffix in (".engine", ".onnx")
+    model = None if graph else load_model(file)[0]
+    spec = file.parent / "spec.txt"
     if not spec.is_file():
-        raise DataError(f"{path} has no spec.txt beside it, which says how its outputs become boxes; put it there")
+        raise DataError(f"{file} has no spec.txt beside it, which says how its outputs become boxes; put it there")
     settings = settings_of(read_spec(spec))
-    if path.suffix == ".engine":
-        return EngineDetector(path), settings, str(path)
-    if path.suffix == ".onnx":
-        return OnnxDetector(path), settings, str(path)
-    model, _ = load_model(path)
-    return TorchPredictor(model, pick_device()), settings, str(path)
+    if model is not None:
+        return TorchPredictor(model, pick_device()), settings, str(file)
+    return EngineDetector(file) if file.suffix == ".engine" else OnnxDetector(file), settings, str(file)
+
+
+def _file_of(given: Path) -> Path:
+    """Return the file of what is given that this machine runs best.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = models_of(given)[-1]
+    if path == given / _TEACHER:
+        raise DataError(f"{given} is a search that has not ended; finish it, or give the export of one of its points")
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise DataError(f"{path} does not exist; give a run, an export, an ONNX graph or a checkpoint of aerodet")
+    engines = [engine for engine in sorted(path.glob("*.engine")) if can_run(engine)]
+    found = [*engines, *(path / name for name in _FILES if (path / name).is_file())]
+    if found:
+        return found[0]
+    if (path / "chosen.json").is_file():
+        raise DataError(f"{given} is a search that chose no network; give the export of one of its points")
+    if (given / "run.json").is_file():
+        raise DataError(f"{given} has no export; the run has not come so far, or was of another kind")
+    raise DataError(f"{path} holds no detector; give a run, an export, an ONNX graph or a checkpoint")

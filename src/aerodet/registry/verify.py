@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -21,7 +22,15 @@ from aerodet.registry._bundle import Bundle
 from aerodet.registry.base import Registry, Version
 from aerodet.registry.sign import SIGNATURE, check_signature
 
-__all__ = ["Finding", "Verification", "find_artifacts", "verify_artifacts", "verify_package", "verify_version"]
+__all__ = [
+    "Finding",
+    "Verification",
+    "find_artifacts",
+    "verify_artifacts",
+    "verify_package",
+    "verify_version",
+    "with_upstream",
+]
 
 SBOM = "sbom.cdx.json"
 _STATEMENTS = "provenance"
@@ -247,6 +256,36 @@ def find_artifacts(roots: Iterable[Path]) -> dict[str, Path]:
         except DataError:
             continue
     return found
+
+
+def with_upstream(folders: Iterable[Path], roots: Iterable[Path]) -> list[Path]:
+    """Return artifacts and all that they were made from, where each was used or else wherever under the roots.
+
+    Args:
+        folders: of the artifacts.
+        roots: folders under which the others may lie.
+    """
+    places, found, queue = find_artifacts(roots), dict[Path, Path](), list(folders)
+    for folder in queue:
+        if folder.resolve() in found:
+            continue
+        found[folder.resolve()] = folder
+        with suppress(DataError):  # which verify_artifacts tells of
+            for reference in read_provenance(folder).inputs.values():
+                used = Path(_path(reference.uri))
+                if (used / PROVENANCE).is_file() and _says(used) == reference.digest:
+                    queue.append(used)
+                elif reference.digest in places:
+                    queue.append(places[reference.digest])
+    return list(found.values())
+
+
+def _says(folder: Path) -> str:
+    """Return the digest that an artifact says it has; empty if its statement is none."""
+    try:
+        return read_provenance(folder).digest
+    except DataError:
+        return ""
 
 
 def _billed(folder: Path) -> dict[str, str]:

@@ -189,13 +189,14 @@ def _steps(points: Sequence[Point], measure: Callable[[Point], float]) -> list[P
 
 
 def _marks(low: float, high: float) -> list[float]:
-    """Return about four round values on a logarithmic axis: such as 1, 2 and 5 times powers of ten, else the ends."""
+    """Return about four round values on a logarithmic axis, such as 1, 2 and 5 times powers of ten, or its ends."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 5, 6, 8), (1, 1.5, 2, 2.5, 3, 4, 5)):
+    found: list[float] = []
+    for factors in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 5, 6, 8), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
         found = [f * 10.0**p for p in powers for f in factors if low * 0.95 <= f * 10.0**p <= high * 1.05]
         if len(found) >= 3:
             return found
-    return found if len(found) > 1 else sorted({low, high})
+    return [low, high] if len(found) < 2 and high > 1.1 * low else found or [low]
 
 
 def _short(value: float) -> str:

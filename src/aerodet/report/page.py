@@ -46,6 +46,7 @@ def render_report(data: ReportData, out: Path) -> None:
             style=Markup(resource("tokens.css") + resource("report.css") + resource("gap.css")),
             gap_section=gap_section(data.gap) if data.gap else "",
             evaluations=_evaluations(data),
+            int8_by=int8.evaluation.backend if (int8 := data.stage("int8")) else "",
             shrink=_charts.shrink_rows(data),
             parameters=list(flat(data.parameters)),
         ),

@@ -165,7 +165,7 @@ def test_a_folder_that_holds_a_model_is_taken_itself(bundle: Path, tmp_path: Pat
 
 def test_what_a_search_did_not_choose_is_not_taken(bundle: Path, tmp_path: Path):
     shutil.copytree(bundle, tmp_path / "artifacts" / "export-teacher" / "bundle")
-    with pytest.raises(DataError, match="is a search that chose no network"):  # it was stopped
+    with pytest.raises(DataError, match="is a search that has not ended"):
         open_detector(tmp_path)
 
     chosen = tmp_path / "artifacts" / "report" / "chosen"
@@ -178,4 +178,7 @@ def test_what_a_search_did_not_choose_is_not_taken(bundle: Path, tmp_path: Path)
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path):
     with pytest.raises(DataError, match="holds no detector; give a run, an export"):
+        open_detector(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(DataError, match="has no export; the run has not come so far"):
         open_detector(tmp_path)

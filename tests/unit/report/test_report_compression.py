@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aerodet.report.compression import Point, Reference, Search, choose, front
-from aerodet.report.compression_page import Page, headline, render_compression
+from aerodet.report.compression_page import Page, _marks, headline, render_compression
 from aerodet.report.data import RunInfo
 
 REFERENCE = Reference(parameters=1_000_000, bytes=4_000_000, ap50=90.0, ap75=70.0, median_ms=20.0)
@@ -215,6 +215,22 @@ def test_the_page_shows_every_point_in_every_chart_and_loads_nothing(tmp_path):
 def test_a_budget_that_allows_anything_has_no_line_in_the_charts(tmp_path):
     assert page_of(search(point("l2-10", 88.5)), tmp_path).count('class="budget"') == 3
     assert 'class="budget"' not in page_of(search(point("l2-10", 1.0), budget=95.0), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "marks"),
+    [
+        (100.0, 20_000.0, [100, 1_000, 10_000]),
+        (14.6, 27.3, [15, 20, 25]),
+        (111_000.0, 485_000.0, [200_000, 300_000, 400_000, 500_000]),
+        (550_000.0, 880_000.0, [600_000, 700_000, 800_000, 900_000]),
+        (7.2, 8.3, [7, 8]),
+        (1.1, 1.35, [1.1, 1.35]),
+        (442_549.0, 442_549.0, [442_549]),
+    ],
+)
+def test_a_logarithmic_axis_has_round_marks_or_its_ends(low, high, marks):
+    assert _marks(low, high) == pytest.approx(marks)
 
 
 def test_a_page_without_a_chosen_point_says_so(tmp_path):
