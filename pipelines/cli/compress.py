@@ -95,10 +95,8 @@ def _checkpoint(given: Path) -> Path:
     if not (given / RECORD).is_file():
         return given.resolve()
     record = RunRecord.read(given)
-    for name, output in (
-        ("train-finetune", "model"),
-        ("import-teacher", "artifact"),
-    ):  # a search may have been given it
+    # A search was given it where it did not train one.
+    for name, output in (("train-finetune", "model"), ("import-teacher", "artifact")):
         stage = record.stage(name)
         if stage is not None and output in stage.outputs:
             return Path(record.place(stage.outputs[output], str(given))).resolve()

@@ -1,7 +1,7 @@
 """One step of training: losses, gradients, update. Run as it is written, or recorded once and replayed on a GPU.
 
 A recording (:mod:`aerodet.detectnet.record`) launches all kernels of a step at once. Inductor besides fuses batch norm,
-sum and ReLU, and compiles for some 20 s first. ``aerodet bench train`` shows what either is worth on a GPU.
+sum and ReLU, and compiles for 14 to 39 s first. ``aerodet bench train`` shows what either is worth on a GPU.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Compile = Literal["auto", "off", "graph", "inductor"]
 _WARM_UP = 3  # steps before a recording: libraries choose their kernels, the optimiser makes its state
 _GRAPH_STEPS = 20
 # An H200 takes 2.0 s for each Gpx of batches of 32, recorded, in bfloat16 and without a teacher; compiled, and with
-# kernels tried out, 1.5 s, but some 25 s to start with nothing in Inductor's cache and the driver's (30 November
-# 2026). That is earned twice over after this many pixels (12,000 steps of 512 px).
+# kernels tried out, 1.5 s, but 24 to 39 s to start with nothing in Inductor's cache and the driver's (30 November
+# 2026). After this many pixels (12,000 steps of 512 px) that is earned, at the slowest such start 1.4 times over.
 _INDUCTOR_PIXELS = 100e9
 
 
